@@ -1,0 +1,52 @@
+# make lab opens the course, make test proves it; both set up .venv first, where that is missing or out of date.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.set-up
+
+.PHONY: help setup lab test test-package test-notebooks train record lint format constraints clean
+
+help:             ## Show this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1 - /'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (once; about 6 GB on Linux, a few minutes)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP)   ## Create or update .venv
+
+lab: $(STAMP)     ## Open the course in JupyterLab
+	$(PY) -m jupyterlab --notebook-dir=notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb
+
+test: test-package test-notebooks  ## Run all tests, notebooks included
+
+test-package: $(STAMP)  ## Run the package's tests
+	$(PY) -m pytest tests -q -n 2
+
+test-notebooks: $(STAMP)  ## Run every notebook and compare its output (nbval)
+	$(PY) -m pytest notebooks -q --nbval -n 2 --dist loadfile
+
+train: $(STAMP)   ## Train the course's network on the embedded pictures
+	$(PY) -m tudui_course train
+
+record: $(STAMP)  ## Run all notebooks and store their outputs
+	$(PY) tools/record.py
+
+lint: $(STAMP)    ## Check style and formatting
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(STAMP)  ## Format and mend what ruff can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+constraints: $(STAMP)  ## Write down the installed versions as those to install
+	@{ head -n 1 constraints.txt; $(PY) -m pip freeze --exclude-editable | grep -v '^#'; } > .constraints && mv .constraints constraints.txt
+
+clean:            ## Remove .venv and caches; data sets and runs stay
+	rm -rf $(VENV) build site .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

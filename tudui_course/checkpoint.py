@@ -1,0 +1,226 @@
+"""Checkpoints: written whole or not at all, read without running foreign code, resumed to the bit."""
+
+import os
+import pickle
+import random
+import re
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from tudui_course.loop import EpochRecord, Progress
+from tudui_course.metrics import EpochResult
+from tudui_course.model import Tudui, TuduiNorm
+
+FORMAT = "tudui_course checkpoint"
+VERSION = 1
+MODELS = {"Tudui": Tudui, "TuduiNorm": TuduiNorm}
+
+
+def save_checkpoint(
+    path: Path | str,
+    model: nn.Module,
+    optimizer: Optimizer | None = None,
+    progress: Progress | None = None,
+    *,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    settings: dict | None = None,
+    classes: list[str] | None = None,
+) -> Path:
+    """Save a model and all that is needed to go on training it, as tensors and plain values only.
+
+    The file is written under another name, flushed to the disk and renamed, so that `path` holds either what it held
+    before or the whole new checkpoint. Missing folders are made.
+
+    Args:
+        path: the file, for example "runs/first/tudui_0.pth".
+        model: `Tudui` or `TuduiNorm`; the network's name is stored with its state_dict.
+        optimizer: its state (momentum and the like).
+        progress: how far the run has come; see `loop.Progress`.
+        scheduler: its state.
+        settings: plain values to keep with it.
+        classes: class names, in the order of the logits.
+
+    Returns:
+        The path.
+    """
+    checkpoint = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": type(model).__name__,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict() if optimizer else None,
+        "scheduler": scheduler.state_dict() if scheduler else None,
+        "progress": asdict(progress or Progress()),
+        "random": random_state(),
+        "settings": dict(settings or {}),
+        "classes": list(classes) if classes else None,
+    }
+    save_atomically(checkpoint, Path(path))
+    return Path(path)
+
+
+def save_atomically(content: dict, path: Path) -> None:
+    """torch.save to a temporary file beside `path`, flush it to the disk, rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path | str) -> dict:
+    """Read a checkpoint of this package, on the CPU, without running any code from the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a checkpoint, damaged, or from a newer version; the message says what to do.
+    """
+    content = read_tensors(path)
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path} holds no checkpoint of this course but {describe(content)}.")
+    if content["version"] > VERSION:
+        raise ValueError(
+            f"{path} has format version {content['version']}, but this package reads up to {VERSION}: update it."
+        )
+    return content
+
+
+def read_tensors(path: Path | str) -> dict:
+    """torch.load with weights_only=True, on the CPU, each way of failing told in a sentence."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a checkpoint in it, for example {path / 'tudui_9.pth'}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} doesn't exist; a run's checkpoints are named tudui_0.pth, tudui_1.pth ...")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(refusal(path, str(error))) from None
+    except Exception as error:  # torch raises whatever its zip and pickle readers stumble over in a damaged file
+        if isinstance(error, PermissionError):
+            raise ValueError(f"{path} can't be read: {error.strerror}.") from None
+        raise ValueError(f"{path} is damaged or no checkpoint at all; use another one, for example an earlier epoch's.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {describe(content)}, not a checkpoint.")
+    return content
+
+
+def refusal(path: Path, reason: str) -> str:
+    """Say why a file was not opened; one that names classes would run their code."""
+    named = sorted(set(re.findall(r"GLOBAL (\S+)", reason)))
+    if named and zipfile.is_zipfile(path):
+        return (
+            f"{path} was not opened: it asks for {', '.join(named)}, and opening it would run code from the file. "
+            "Have its author save model.state_dict() instead of the whole model."
+        )
+    return f"{path} is damaged or no checkpoint at all; use another one, for example an earlier epoch's."
+
+
+def describe(content: object) -> str:
+    """A short name for what a file held."""
+    if isinstance(content, dict) and content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return f"a bare state_dict of {len(content)} tensors"
+    if isinstance(content, dict):
+        return f"a dict with the keys {', '.join(map(str, list(content)[:5])) or '(none)'}"
+    return f"a {type(content).__name__}"
+
+
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
+    """Build the network that a checkpoint, or a bare state_dict of one of the course's networks, belongs to.
+
+    Args:
+        path: a checkpoint of this package, or a file made with `torch.save(model.state_dict(), path)`.
+        device: where to put the model.
+
+    Returns:
+        The model in eval mode, and what else the checkpoint held (settings, classes, progress ...).
+
+    Raises:
+        FileNotFoundError, ValueError: as for `read_checkpoint`, or the weights belong to another network.
+    """
+    content = read_tensors(path)
+    if content.get("format") == FORMAT:
+        content = read_checkpoint(path)
+    elif all(isinstance(value, torch.Tensor) for value in content.values()):
+        network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
+        content = {"network": network, "model": content, "settings": {}, "classes": None}
+    else:
+        raise ValueError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
+    if content["network"] not in MODELS:
+        raise ValueError(
+            f"{path} belongs to the network {content['network']!r}; this package knows {', '.join(MODELS)}."
+        )
+    model = MODELS[content["network"]](len(content["classes"] or range(10)))
+    load_weights(model, content["model"], path)
+    return model.to(device).eval(), content
+
+
+def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:
+    """model.load_state_dict, a mismatch told in a sentence."""
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise ValueError(
+            f"{path} holds the weights of another network than {type(model).__name__}: {first.rstrip('.')}."
+        ) from None
+
+
+def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=None, path: Path | str = "checkpoint"):
+    """Put model, optimizer, scheduler and all random generators back to where the checkpoint was saved.
+
+    The model must already be on its device: the optimizer's state follows its parameters there.
+
+    Returns:
+        The `Progress` to hand to `fit`.
+    """
+    load_weights(model, checkpoint["model"], path)
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    if scheduler is not None:
+        scheduler.load_state_dict(checkpoint["scheduler"])
+    set_random_state(checkpoint["random"])
+    return progress_from_dict(checkpoint["progress"])
+
+
+def random_state() -> dict:
+    """The state of torch's, numpy's and python's generators as tensors and plain values."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    version, numbers, gauss_next = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": {"keys": keys.tolist(), "position": position, "has_gauss": has_gauss, "gauss": gauss},
+        "python": {"version": version, "numbers": list(numbers), "gauss_next": gauss_next},
+    }
+
+
+def set_random_state(state: dict) -> None:
+    """Put back what `random_state` gave; CUDA's only where there are as many devices."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available() and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+    numpy, python = state["numpy"], state["python"]
+    keys = np.array(numpy["keys"], dtype=np.uint32)
+    np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["gauss"]))
+    random.setstate((python["version"], tuple(python["numbers"]), python["gauss_next"]))
+
+
+def progress_from_dict(values: dict) -> Progress:
+    """The `Progress` that dataclasses.asdict had been given."""
+    history = [
+        EpochRecord(row["epoch"], row["step"], EpochResult(**row["train"]), EpochResult(**row["test"]))
+        for row in values["history"]
+    ]
+    points = [tuple(point) for point in values["points"]]
+    return Progress(**{**values, "partial": EpochResult(**values["partial"]), "history": history, "points": points})

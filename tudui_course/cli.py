@@ -1,0 +1,143 @@
+"""The command line: tudui train, evaluate, download, doctor.
+
+torch is imported inside the commands, so that `tudui --help` answers at once.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
+
+from tudui_course.settings import Settings
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train the course's network; checkpoints and TensorBoard files go to a run folder."""
+
+    settings: OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    run_dir: Annotated[str, arg(metavar="DIR")] = ""
+    """Folder of the run; by default runs/<data>, or runs/<data>-2 ... where that is taken."""
+    resume: bool = False
+    """Go on with the run in --run-dir (by default the newest), from wherever it was stopped."""
+    overwrite: bool = False
+    """Begin anew in --run-dir, removing the run that is in there."""
+    keep: int = 0
+    """Keep the checkpoints of the last so many epochs and the best one; 0 keeps all."""
+
+    def run(self) -> None:
+        from tudui_course import run
+
+        if self.keep < 0:
+            raise ValueError(f"keep is {self.keep}, but it counts checkpoints: a number above 0, or 0 for all of them.")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume continues a run and --overwrite begins it anew: give one of them.")
+        run_dir = self.resumed_dir() if self.resume else self.run_dir
+        run.train(self.settings, run_dir, resume=self.resume, overwrite=self.overwrite, keep=self.keep)
+
+    def resumed_dir(self) -> Path:
+        from tudui_course import run
+
+        return Path(self.run_dir) if self.run_dir else run.newest_run_dir()
+
+    def stored_settings(self) -> Settings:
+        """The settings of the run to resume: they take the place of the flags' defaults."""
+        from tudui_course import run
+
+        return Settings.from_dict(run.newest_checkpoint(self.resumed_dir())["settings"])
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure loss and accuracy of a checkpoint on the test pictures, class by class."""
+
+    checkpoint: Positional[Annotated[Path, arg(metavar="CHECKPOINT")]]
+    """A file like runs/pictograms/tudui_9.pth."""
+    data: Annotated[str, arg(metavar="NAME|DIR")] = ""
+    """pictograms, cifar10 or a folder; by default what the checkpoint was trained on."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps ..."""
+    batch_size: int = 256
+    """Pictures at a time; changes the speed, not the result."""
+
+    def run(self) -> None:
+        from tudui_course import run
+
+        run.evaluate_checkpoint(self.checkpoint, self.data, self.device, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Download:
+    """Fetch CIFAR-10 (170 MB), from its own host or a mirror; checked, and continued where it was interrupted."""
+
+    def run(self) -> None:
+        from tudui_course.data.cifar10 import CIFAR10
+        from tudui_course.runtime import data_dir, short_path
+
+        try:
+            CIFAR10(data_dir(), download=True)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
+        print(f"CIFAR-10 is in {short_path(data_dir())}: tudui train --data cifar10")
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Look at this machine and say what works, what doesn't, and how to mend it."""
+
+    def run(self) -> None:
+        from tudui_course.doctor import examine
+
+        sys.exit(0 if examine() else 1)
+
+
+def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Download | Doctor:
+    """Read the arguments; `settings` are the defaults of `train`."""
+    return tyro.cli(
+        Annotated[Train, subcommand("train", default=Train(settings))]
+        | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Download, subcommand("download")]
+        | Annotated[Doctor, subcommand("doctor")],
+        prog="tudui",
+        description="The complete PyTorch training routine, from the data to the checkpoints.",
+        args=arguments,
+        config=(FlagCreatePairsOff,),
+    )
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one sentence on stderr and exit code 2, never a traceback."""
+    arguments = sys.argv[1:] or ["--help"]
+    try:
+        command = parse(arguments, Settings())
+        if isinstance(command, Train) and command.resume:
+            command = parse(arguments, command.stored_settings())
+        command.run()
+    except BrokenPipeError:  # `tudui train | head`
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing more is saved.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        print(error if code > 2 else f"tudui: {error}", file=sys.stderr)
+        sys.exit(code)
+
+
+def exit_code(error: Exception) -> int | None:
+    """2 for a user's mistake, 1 for training that diverged, 130 or 143 when stopped, None for our own faults."""
+    if isinstance(error, ValueError | OSError):
+        return 2
+    if hasattr(error, "exit_code"):
+        return error.exit_code
+    return 1 if type(error).__name__ == "DivergedError" else None
+
+
+if __name__ == "__main__":
+    main()

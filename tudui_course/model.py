@@ -1,0 +1,110 @@
+"""The course's network, `Tudui`, and its sibling with BatchNorm, ReLU and Dropout."""
+
+from torch import Tensor, nn
+
+IMAGE_SHAPE = (3, 32, 32)
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError with the way out unless images are (N, 3, 32, 32)."""
+    shape = tuple(images.shape)
+    if len(shape) == 4 and shape[1:] == IMAGE_SHAPE:
+        return
+    if shape == IMAGE_SHAPE:
+        remedy = "the batch dimension is missing: images.unsqueeze(0)"
+    elif shape == (32, 32, 3):
+        remedy = "channels come last and the batch dimension is missing: images.permute(2, 0, 1).unsqueeze(0)"
+    elif len(shape) == 4 and shape[3] == 3:
+        remedy = "channels come last (NHWC): images.permute(0, 3, 1, 2)"
+        if shape[1:3] != (32, 32):
+            remedy += ', then nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+    elif len(shape) == 4 and shape[1] == 1:
+        remedy = "the pictures are grey: images.expand(-1, 3, -1, -1)"
+        if shape[2:] != (32, 32):
+            remedy += ', then nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+    elif len(shape) == 4 and shape[1] == 4:
+        remedy = "the pictures have an alpha channel: images[:, :3]"
+    elif len(shape) == 4 and shape[1] == 3:
+        remedy = 'resize them: nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+    elif len(shape) == 3 and shape[1:] in {(28, 28), (32, 32)}:
+        remedy = "these look like grey pictures without a channel dimension: images.unsqueeze(1).expand(-1, 3, -1, -1)"
+        if shape[1:] != (32, 32):
+            remedy += ', then nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+    else:
+        remedy = "give a batch of 32x32 RGB pictures, for example torch.ones((64, 3, 32, 32))"
+    raise ValueError(f"images have shape {shape}, expected (N, 3, 32, 32): {remedy}.")
+
+
+class Tudui(nn.Module):
+    """The network of XiaoTudui's lesson: layers and attribute name as there, so its state_dict loads here.
+
+    Source: the "CIFAR 10 quick" model; the lesson leaves out the activations between its layers.
+
+    145,578 parameters.
+
+    Args:
+        num_classes: logits per picture; 10 in the lesson.
+    """
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.model1 = nn.Sequential(
+            nn.Conv2d(3, 32, 5, 1, 2),  # in_channels, out_channels, kernel_size, stride, padding
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 32, 5, 1, 2),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 5, 1, 2),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64 * 4 * 4, 64),
+            nn.Linear(64, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 3, 32, 32), float in [0, 1], to logits (N, num_classes).
+
+        Raises:
+            ValueError: another shape came; the message says how to turn it into this one.
+        """
+        check_images(images)
+        return self.model1(images)
+
+
+class TuduiNorm(nn.Module):
+    """`Tudui` with BatchNorm and ReLU after each convolution and Dropout before the last layers.
+
+    BatchNorm and Dropout are the layers that `train()` and `eval()` switch; `Tudui` has neither.
+    Same input and output.
+
+    Args:
+        num_classes: logits per picture.
+        dropout: share of the 1,024 features that training zeroes at random.
+    """
+
+    def __init__(self, num_classes: int = 10, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.model1 = nn.Sequential(
+            *_block(3, 32),
+            *_block(32, 32),
+            *_block(32, 64),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(64 * 4 * 4, 64),
+            nn.ReLU(),
+            nn.Linear(64, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 3, 32, 32), float in [0, 1], to logits (N, num_classes). Raises ValueError as `Tudui` does."""
+        check_images(images)
+        return self.model1(images)
+
+
+def _block(in_channels: int, out_channels: int) -> list[nn.Module]:
+    # BatchNorm subtracts the mean, so a bias before it would have no effect.
+    return [
+        nn.Conv2d(in_channels, out_channels, 5, 1, 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]

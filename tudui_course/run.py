@@ -1,0 +1,321 @@
+"""The complete routine in one piece: data, network, loop, TensorBoard, checkpoints; stopped and resumed at any step."""
+
+import contextlib
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tudui_course.board import open_writer
+from tudui_course.checkpoint import load_model, read_checkpoint, restore, save_checkpoint
+from tudui_course.data.loaders import make_loaders, read_data
+from tudui_course.loop import EpochRecord, Progress, evaluate, fit, predict_all
+from tudui_course.metrics import EpochResult, confusion_matrix
+from tudui_course.model import Tudui
+from tudui_course.runtime import choose_device, choose_precision, place, runs_dir, seed_everything, short_path
+from tudui_course.settings import Settings
+
+INTERRUPTED = "tudui_interrupted.pth"
+BEST = "tudui_best.pth"
+MAY_CHANGE = {"epochs", "device"}  # what a resumed run may be given anew; the rest decides its outcome
+
+
+class StoppedError(Exception):
+    """A run was stopped by a signal and saved.
+
+    Attributes:
+        exit_code: 128 plus the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def train(
+    settings: Settings, run_dir: Path | str | None = None, *, resume: bool = False, overwrite: bool = False, keep: int = 0
+) -> list[EpochRecord]:
+    """Train `Tudui` with SGD as the settings say, and leave its checkpoints and TensorBoard files in `run_dir`.
+
+    Args:
+        settings: what decides the outcome.
+        run_dir: a new folder; by default runs/<data>, or runs/<data>-2 ... where that is taken.
+        resume: go on with the run in `run_dir`, from its newest checkpoint, also from the middle of an epoch.
+        overwrite: begin anew in `run_dir`, removing the checkpoints and TensorBoard files of the run in there.
+        keep: keep the checkpoints of the last so many epochs, and the best; 0 keeps all.
+
+    Returns:
+        The finished epochs.
+
+    Raises:
+        ValueError, FileNotFoundError: something can't be used; one sentence that says what and the way out.
+        DivergedError: the loss turned NaN or infinite; earlier checkpoints stay.
+        StoppedError: Ctrl-C or SIGTERM; the message has the command that continues.
+    """
+    device = choose_device(settings.device)
+    settings = replace(settings, device=str(device), precision=choose_precision(settings.precision, device))
+    run_dir = Path(run_dir) if run_dir else free_run_dir(settings)
+    checkpoint = newest_checkpoint(run_dir) if resume else None
+    if checkpoint:
+        refuse_changes(settings, checkpoint["settings"])
+    else:
+        refuse_existing(run_dir, overwrite)
+
+    train_set, test_set = read_data(settings.data, limit=settings.limit)
+    seed_everything(settings.seed)
+    model = place(Tudui(len(train_set.classes)), device)
+    loss_fn = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr)
+    loaders = make_loaders(train_set, test_set, settings.batch_size, seed=settings.seed)
+    progress = Progress()
+    if checkpoint:
+        refuse_other_data(train_set, checkpoint)
+        progress = restore(checkpoint, model, optimizer, path=run_dir)
+        if progress.loader_state is not None:
+            loaders[0].generator.set_state(progress.loader_state)
+
+    prepare_folder(run_dir, overwrite and not resume)
+    print_start(settings, run_dir, train_set, test_set, progress)
+    saver = Saver(run_dir, keep, model, optimizer, settings, train_set.classes)
+    with open_writer(run_dir, progress.points) as writer, stop_on_signal() as stop:
+        fit(
+            model, loaders, loss_fn, optimizer, device,
+            epochs=settings.epochs, precision=settings.precision,
+            log=writer.add_scalar, progress=progress, save=saver, stop=stop,
+        )  # fmt: skip
+    if progress.epoch < settings.epochs:
+        raise StoppedError(
+            f"Stopped at step {progress.step:,} (epoch {progress.epoch + 1} of {settings.epochs}) and saved. Continue with:\n"
+            f"  tudui train --resume --run-dir {short_path(run_dir)}",
+            128 + stop.signal,
+        )
+    print_end(run_dir, progress.history)
+    return progress.history
+
+
+def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", batch_size: int = 256) -> EpochResult:
+    """Measure a checkpoint on the test pictures and print loss and accuracy, also class by class.
+
+    Args:
+        path: a checkpoint, or a bare state_dict of one of the course's networks.
+        data: "pictograms", "cifar10" or a folder; "" for what the checkpoint was trained on.
+        device: as for `choose_device`.
+        batch_size: pictures at a time.
+
+    Raises:
+        ValueError, FileNotFoundError: the file or the data can't be used; one sentence.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch size is {batch_size}, but a batch needs at least 1 picture: --batch-size 256.")
+    device = choose_device(device)
+    model, checkpoint = load_model(path, device)
+    data = data or checkpoint["settings"].get("data", "")
+    if not data:
+        raise ValueError(f"{path} doesn't say what it was trained on; name the data: --data pictograms|cifar10|DIR.")
+    test_set = read_data(data)[1]
+    if checkpoint["classes"] and checkpoint["classes"] != test_set.classes:
+        raise ValueError(f"{path} knows the classes {checkpoint['classes']}, but {data} has {test_set.classes}.")
+    loader = DataLoader(test_set, batch_size)
+    result = evaluate(model, loader, nn.CrossEntropyLoss(), device)
+    confusion = confusion_matrix(*predict_all(model, loader, device), num_classes=len(test_set.classes))
+    print(f"checkpoint      {short_path(path)}\ndata            {data}, {result.count:,} test pictures")
+    print(f"test loss       {result.loss:.4f}\ntest accuracy   {result.accuracy:.4f}\n")
+    for name, row, share in zip(test_set.classes, confusion, confusion.diag() / confusion.sum(1), strict=True):
+        print(f"{name:14s}  {share:.4f}  ({int(row.sum())} pictures)")
+    return result
+
+
+class Saver:
+    """What `fit` calls as `save`: writes the checkpoint, prints the epoch, removes what is not to be kept."""
+
+    def __init__(self, run_dir: Path, keep: int, model, optimizer, settings: Settings, classes: list[str]) -> None:
+        self.run_dir, self.keep, self.model, self.optimizer = run_dir, keep, model, optimizer
+        self.stored = {"settings": asdict(settings), "classes": classes}
+        self.started = time.perf_counter()
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.batch:
+            self.save(INTERRUPTED, progress)
+            return
+        record = progress.history[-1]
+        self.save(f"tudui_{record.epoch}.pth", progress)
+        if record.test.accuracy >= max(earlier.test.accuracy for earlier in progress.history):
+            self.save(BEST, progress)
+        (self.run_dir / INTERRUPTED).unlink(missing_ok=True)
+        if self.keep:
+            for number, path in epoch_checkpoints(self.run_dir).items():
+                if number <= record.epoch - self.keep:
+                    path.unlink()
+        self.print_epoch(record)
+
+    def save(self, name: str, progress: Progress) -> None:
+        save_checkpoint(self.run_dir / name, self.model, self.optimizer, progress, **self.stored)
+
+    def print_epoch(self, record: EpochRecord) -> None:
+        now = time.perf_counter()
+        print(
+            f"epoch {record.epoch + 1:2d}   train loss {record.train.loss:.4f}   test loss {record.test.loss:.4f}   "
+            f"test accuracy {record.test.accuracy:.4f}   {now - self.started:5.1f} s",
+            flush=True,
+        )
+        self.started = now
+
+
+@dataclass
+class Stop:
+    """Says True once a signal has come; `signal` is its number."""
+
+    signal: int = 0
+
+    def __call__(self) -> bool:
+        return self.signal != 0
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop after this step; a second one stops at once."""
+    stop = Stop()
+
+    def ask(number: int, frame: object) -> None:
+        stop.signal = number
+        print("\nFinishing this step and saving; once more stops at once, without saving.", flush=True)
+        for handled, handler in before.items():
+            signal.signal(handled, handler)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, ask)
+    except ValueError:  # not the main thread, where python delivers no signals
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def epoch_checkpoints(run_dir: Path) -> dict[int, Path]:
+    """The checkpoints tudui_0.pth, tudui_1.pth ... of a run by their number, in order."""
+    found = {}
+    for path in Path(run_dir).glob("tudui_*.pth"):
+        if match := re.fullmatch(r"tudui_(\d+)\.pth", path.name):
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def newest_checkpoint(run_dir: Path) -> dict:
+    """Read the checkpoint of a run that has come furthest."""
+    paths = [*list(epoch_checkpoints(run_dir).values())[-1:], run_dir / INTERRUPTED]
+    found = [read_checkpoint(path) for path in paths if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"{short_path(run_dir)} holds no run to resume; leave out --resume to begin one.")
+    return max(found, key=lambda checkpoint: checkpoint["progress"]["step"])
+
+
+def free_run_dir(settings: Settings) -> Path:
+    """runs/<data>, or the first of runs/<data>-2, -3 ... that doesn't exist."""
+    base = runs_dir() / Path(settings.data).name
+    number, path = 1, base
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def newest_run_dir() -> Path:
+    """The run whose files were written last.
+
+    Raises:
+        FileNotFoundError: there is no run.
+    """
+    newest = max(runs_dir().glob("*/tudui_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        raise FileNotFoundError(f"{short_path(runs_dir())} holds no run to resume; leave out --resume to begin one.")
+    return newest.parent
+
+
+def refuse_existing(run_dir: Path, overwrite: bool) -> None:
+    """Raise ValueError rather than write into a folder that holds something."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise ValueError(f"{run_dir} is a file; give the name of a folder: --run-dir runs/NAME.")
+    if run_dir.is_dir() and any(run_dir.iterdir()) and not overwrite:
+        raise ValueError(
+            f"{short_path(run_dir)} exists: continue that run with --resume, give another name with --run-dir, "
+            "or begin anew in there with --overwrite."
+        )
+
+
+def refuse_changes(settings: Settings, stored: dict) -> None:
+    """Raise ValueError where a resumed run is asked for what would make it another run."""
+    earlier = Settings.from_dict(stored)
+    for name, value in asdict(earlier).items():
+        if name not in MAY_CHANGE and getattr(settings, name) != value:
+            raise ValueError(
+                f"this run was begun with {name.replace('_', '-')} {value}, not {getattr(settings, name)}, and can only "
+                "be resumed as it was begun; leave that flag out, or start another run."
+            )
+
+
+def refuse_other_data(train_set, checkpoint: dict) -> None:
+    """Raise ValueError where the data are no longer those that the run was begun with."""
+    history = checkpoint["progress"]["history"]
+    if train_set.classes != checkpoint["classes"] or (history and history[0]["train"]["count"] != len(train_set)):
+        raise ValueError(
+            "the data have changed since this run was begun (other classes or another number of pictures); "
+            "put them back, or start another run."
+        )
+
+
+def prepare_folder(run_dir: Path, overwrite: bool) -> None:
+    """Make the folder; when overwriting, remove an earlier run's checkpoints and event files, nothing else."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(run_dir).free < 50e6:
+            raise ValueError(f"{run_dir}: less than 50 MB are free on this disk; make room or give another --run-dir.")
+        (run_dir / ".writable").touch()
+        (run_dir / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(f"{run_dir} can't be written ({error.strerror}); give another --run-dir.") from None
+    if overwrite:
+        for path in [*run_dir.glob("tudui_*.pth"), *run_dir.glob("events.out.tfevents.*")]:
+            path.unlink()
+
+
+def print_start(settings: Settings, run_dir: Path, train_set, test_set, progress: Progress) -> None:
+    """Say what is about to happen."""
+    print(f"settings    {settings}")
+    print(f"pictures    {len(train_set):,} to train, {len(test_set):,} to test, {len(train_set.classes)} classes")
+    print(f"machine     torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
+    print(f"run folder  {short_path(run_dir)}")
+    if progress.step:
+        print(f"resumed     at step {progress.step:,}, in epoch {progress.epoch + 1}")
+    print(flush=True)
+
+
+def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
+    """The epochs as a table, and where everything is."""
+    best = max(history, key=lambda record: record.test.accuracy)
+    place = short_path(run_dir)
+    print(f"\n{format_table(history)}\n")
+    print(f"test accuracy  {history[-1].test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})")
+    print(f"checkpoints    {place}/tudui_{history[-1].epoch}.pth and earlier ones, the best in {place}/{BEST}")
+    print(f"curves         python -m tensorboard.main --logdir {place}")
+
+
+def format_table(history: list[EpochRecord]) -> str:
+    """The finished epochs as a table; the sum over batches is the figure that the lesson prints."""
+    lines = ["epoch   train loss   train accuracy   test loss   (sum of batch means)   test accuracy"]
+    lines += [
+        f"{row.epoch + 1:5d}   {row.train.loss:10.4f}   {row.train.accuracy:14.4f}   {row.test.loss:9.4f}   "
+        f"{row.test.batch_loss_sum:20.2f}   {row.test.accuracy:13.4f}"
+        for row in history
+    ]
+    return "\n".join(lines)

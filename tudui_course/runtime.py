@@ -1,0 +1,121 @@
+"""The machine: where data and runs live, seeds, device, precision."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+
+
+def home() -> Path:
+    """The folder that holds `dataset/` and `runs/`, the same for notebooks, command line and tests.
+
+    TUDUI_HOME where it is set, the checkout for an editable install, the user's cache folder otherwise.
+    """
+    if os.environ.get("TUDUI_HOME"):
+        return Path(os.environ["TUDUI_HOME"]).expanduser().resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout
+    return Path(platformdirs.user_cache_dir("tudui_course"))
+
+
+def data_dir() -> Path:
+    """Where the data sets are kept."""
+    return home() / "dataset"
+
+
+def runs_dir() -> Path:
+    """Where runs keep their checkpoints and TensorBoard files."""
+    return home() / "runs"
+
+
+def short_path(path: Path | str) -> str:
+    """A path as a reader wants it: relative to the current folder or to `home()` where it lies in there."""
+    path = Path(path).resolve()
+    for base in (Path.cwd(), home()):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix() or "."
+    return str(path)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch (all devices), so that a run can be repeated on the same machine.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn a name into a device that is there.
+
+    Args:
+        name: "auto" (the accelerator where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps" ...
+
+    Raises:
+        ValueError: no such device, here or anywhere; the message lists those that are here.
+    """
+    here = available_devices()
+    if name == "auto":
+        return torch.device(here[min(1, len(here) - 1)])
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r} is no device name; here you can use: auto, {', '.join(here)}.") from None
+    if str(device) not in here and not any(known.split(":")[0] == str(device) for known in here):
+        raise ValueError(f"device {name!r} isn't there; here you can use: auto, {', '.join(here)}.")
+    return device
+
+
+def available_devices() -> list[str]:
+    """The devices of this machine, the CPU first: ["cpu"], ["cpu", "cuda:0"], ["cpu", "mps:0"] ..."""
+    names = ["cpu"]
+    if torch.accelerator.is_available():
+        kind = torch.accelerator.current_accelerator().type
+        names += [f"{kind}:{index}" for index in range(torch.accelerator.device_count())]
+    return names
+
+
+def choose_precision(name: str, device: torch.device | str) -> str:
+    """Settle "auto": bfloat16 where the device has instructions for it, float32 elsewhere.
+
+    On a CPU without them bfloat16 is emulated and far slower than float32, so the CPU is asked.
+
+    Args:
+        name: "auto", "float32" or "bfloat16".
+
+    Returns:
+        "float32" or "bfloat16".
+    """
+    if name != "auto":
+        return name
+    return "bfloat16" if has_fast_bfloat16(torch.device(device)) else "float32"
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies matrices of bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere and newer
+    if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ISA_WITHOUT_BFLOAT16:
+        return False
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
+
+
+# Values of oneDNN's variable that keep it from using the CPU's bfloat16 instructions.
+ISA_WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+
+
+def place(model: torch.nn.Module, device: torch.device | str) -> torch.nn.Module:
+    """Move a model to the device, its convolutions' weights laid out channels last.
+
+    The layout changes no result beyond rounding; it lets max-pooling and convolutions use vector instructions
+    (about 1.6 times faster on a CPU). The model is changed in place and returned.
+    """
+    return model.to(device=device, memory_format=torch.channels_last)

@@ -1,0 +1,55 @@
+"""The settings of a run: the flags of `tudui train`, what a checkpoint stores, what is printed at the start.
+
+This module imports nothing heavy, so that `tudui --help` answers at once.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the outcome of a run. The defaults are those of the course (SGD, lr 0.01, batch 64, 10 epochs)."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "pictograms"
+    """pictograms, cifar10, or a folder that holds train/<class>/* and test/<class>/*."""
+    epochs: int = 10
+    """How often the training set is gone through."""
+    batch_size: int = 64
+    """Pictures per optimizer step."""
+    lr: float = 0.01
+    """Learning rate of SGD."""
+    seed: int = 0
+    """Decides initial weights and the order of the pictures."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps ... auto takes an accelerator where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto takes bfloat16 where the device computes it natively, float32 elsewhere."""
+    limit: int = 0
+    """Use only so many pictures of each set, to try something out; 0 uses all."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, naming the value and the remedy, for what no run can work with."""
+        if self.epochs < 1:
+            raise ValueError(f"epochs is {self.epochs}, but a run needs at least 1: --epochs 10.")
+        if self.batch_size < 1:
+            raise ValueError(f"batch size is {self.batch_size}, but a batch needs at least 1 picture: --batch-size 64.")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01.")
+        if self.limit < 0:
+            raise ValueError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"precision is {self.precision!r}, but it must be auto, float32 or bfloat16.")
+
+    def __str__(self) -> str:
+        return "  ".join(f"{name.replace('_', '-')} {value}" for name, value in asdict(self).items())
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Settings":
+        """Read back what `dataclasses.asdict` gave; names that this version doesn't know are left out."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
