@@ -1,7 +1,17 @@
 """TensorBoard: write curves without gaps or doubles, read them back, show them in a notebook."""
 
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
+import psutil
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -35,7 +45,108 @@ def read_scalars(log_dir: Path | str) -> dict[str, list[tuple[int, float]]]:
         FileNotFoundError: there are no event files.
     """
     if not list(Path(log_dir).glob("events.out.tfevents.*")):
-        raise FileNotFoundError(f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run.")
+        raise FileNotFoundError(
+            f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run."
+        )
     events = EventAccumulator(str(log_dir), size_guidance={"scalars": 0})
     events.Reload()
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
+
+
+def show(log_dir: Path | str, height: int = 600) -> None:
+    """Show TensorBoard in the notebook, as `%tensorboard --logdir LOG_DIR` does, and three things more.
+
+    A server that died and left its entry behind is not taken for a living one; the server is this environment's; and
+    it ends when the notebook's kernel does. With TUDUI_HEADLESS set (recording, CI) the server starts all the same,
+    and a sentence stands in for the frame.
+
+    Args:
+        log_dir: folder of a run, or a folder of runs to compare.
+        height: of the frame, in pixels.
+
+    Raises:
+        RuntimeError: TensorBoard didn't start; with what it said.
+    """
+    from tensorboard import manager, notebook
+
+    forget_dead_servers()
+    program = Path(sys.executable).with_name("tudui-tensorboard")
+    os.environ["TENSORBOARD_BINARY"] = str(program if program.exists() else program.with_suffix(".exe"))
+    arguments = f"--logdir {shlex.quote(Path(log_dir).resolve().as_posix())} --host 127.0.0.1 --port 0"
+    if not os.environ.get("TUDUI_HEADLESS"):
+        notebook.start(arguments)
+        return
+    started = manager.start(shlex.split(arguments))
+    if not isinstance(started, manager.StartLaunched | manager.StartReused):
+        raise RuntimeError(f"TensorBoard didn't start ({started}); `tudui doctor` says why.")
+    print("TensorBoard is running. In JupyterLab its page appears here.")
+
+
+def served_tags(log_dir: Path | str, *, wait: float = 30) -> list[str]:
+    """Ask the running TensorBoard of `log_dir` which curves it shows.
+
+    Args:
+        log_dir: as given to `show`.
+        wait: seconds to wait until it has read the files.
+
+    Raises:
+        RuntimeError: no TensorBoard of this folder is running.
+    """
+    server = find_server(log_dir)
+    if server is None:
+        raise RuntimeError(f"no TensorBoard is running for {log_dir}: call board.show(log_dir) first.")
+    deadline = time.monotonic() + wait
+    tags: set[str] = set()
+    while not tags and time.monotonic() < deadline:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{server.port}/data/plugin/scalars/tags", timeout=wait
+        ) as reply:
+            tags = {tag for run in json.load(reply).values() for tag in run}
+        time.sleep(0.1)
+    return sorted(tags)
+
+
+def stop(log_dir: Path | str) -> None:
+    """End the TensorBoard of this folder, if one is running, and no other."""
+    server = find_server(log_dir)
+    if server is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(server.pid)
+            process.terminate()
+            process.wait(10)
+        forget_dead_servers()
+
+
+def find_server(log_dir: Path | str):
+    """TensorBoard's own entry (pid, port ...) of the living server that shows this folder, or None."""
+    from tensorboard import manager
+
+    folder = Path(log_dir).resolve()
+    servers = [entry for entry in manager.get_all() if psutil.pid_exists(entry.pid)]
+    return next((entry for entry in servers if entry.logdir and Path(entry.logdir) == folder), None)
+
+
+def forget_dead_servers() -> None:
+    """Remove the entries that killed TensorBoards left in the temporary folder; a dead port would be shown again."""
+    from tensorboard import manager
+
+    for entry in manager.get_all():
+        if not psutil.pid_exists(entry.pid):
+            Path(manager._get_info_dir(), f"pid-{entry.pid}.info").unlink(missing_ok=True)
+
+
+def serve() -> None:
+    """Run TensorBoard until the process that started it is gone; the command `tudui-tensorboard`."""
+    from tensorboard import main
+
+    parent = psutil.Process().parent()
+
+    def watch() -> None:
+        while psutil.Process().parent() == parent:
+            time.sleep(1)
+        signal.raise_signal(signal.SIGTERM)  # TensorBoard removes its entry and exits
+
+    threading.Thread(target=watch, daemon=True).start()
+    main.run_main()

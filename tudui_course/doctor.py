@@ -14,7 +14,14 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from tudui_course.data.cifar10 import CIFAR10
-from tudui_course.runtime import available_devices, choose_device, choose_precision, home, runs_dir, short_path
+from tudui_course.runtime import (
+    available_devices,
+    choose_device,
+    choose_precision,
+    home,
+    runs_dir,
+    short_path,
+)
 
 INSTALL = f"{sys.executable} -m pip install --upgrade"
 
@@ -81,8 +88,16 @@ def check_jupyter_kernel() -> Finding:
     found = shutil.which("jupyter")
     here = os.path.dirname(os.path.abspath(sys.executable))
     if found is None or os.path.dirname(os.path.abspath(found)) == here:
-        return "jupyter", "of this environment" if found else "not on the PATH; python -m jupyterlab works", ""
-    return "jupyter", "another environment's comes first on the PATH; python -m jupyterlab takes this one's", ""
+        return (
+            "jupyter",
+            "of this environment" if found else "not on the PATH; python -m jupyterlab works",
+            "",
+        )
+    return (
+        "jupyter",
+        "another environment's comes first on the PATH; python -m jupyterlab takes this one's",
+        "",
+    )
 
 
 def check_devices() -> Finding:
@@ -104,7 +119,10 @@ def check_data() -> Finding:
 
 
 def check_disk() -> Finding:
-    free = shutil.disk_usage(next(path for path in (runs_dir(), *runs_dir().parents) if path.exists())).free / 1e9
+    free = (
+        shutil.disk_usage(next(path for path in (runs_dir(), *runs_dir().parents) if path.exists())).free
+        / 1e9
+    )
     remedy = "" if free > 1 else "make room, or set TUDUI_HOME to a folder on another disk"
     return "disk", f"{free:.0f} GB free where runs are kept", remedy
 
@@ -112,7 +130,17 @@ def check_disk() -> Finding:
 def check_tensorboard() -> Finding:
     """Start a real TensorBoard on a free port of this machine, ask it for its page, stop it."""
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w+") as log:
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", "0", "--host", "127.0.0.1"]
+        command = [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            folder,
+            "--port",
+            "0",
+            "--host",
+            "127.0.0.1",
+        ]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             for _ in range(300):

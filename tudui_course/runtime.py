@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+import psutil
 import torch
 
 
@@ -39,6 +40,11 @@ def short_path(path: Path | str) -> str:
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix() or "."
     return str(path)
+
+
+def memory_in_use() -> int:
+    """Bytes of main memory that this process holds now."""
+    return psutil.Process().memory_info().rss
 
 
 def seed_everything(seed: int) -> None:

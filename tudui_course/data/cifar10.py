@@ -155,7 +155,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
                 scratch = False
             except Cut:
                 cuts += 1
-                if True:
+                if cuts > self.retries or size_of(part) <= start:
                     raise
 
     def _append(self, url, part, slow_rate):
@@ -252,7 +252,7 @@ def read_chunks(response, position, size, timeout, slow_rate):
                 raise Slow(f"only {(position - mark) / seconds / 1000:,.0f} kB/s")
             since, mark = time.monotonic(), position
     if position < size:
-        raise Cut(f"connection cut after {position:,} of {size:,} bytes")
+        return print(f"connection cut after {position:,} of {size:,} bytes")
 
 
 def source_error(error, size, timeout):

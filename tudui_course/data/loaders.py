@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils.collate import default_collate_fn_map
+from torchvision.datasets import ImageFolder
 
 from tudui_course.data.cifar10 import CIFAR10
-from tudui_course.data.folder import read_folder
+from tudui_course.data.folder import open_picture, read_folder
 from tudui_course.data.pictograms import Pictograms
 from tudui_course.runtime import data_dir
 
@@ -91,6 +92,20 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
             "give one of these names, or a folder that holds train/<class>/* and test/<class>/*."
         )
     return train.first(limit), test.first(limit)
+
+
+def open_dataset(data: str, train: bool, transform=None) -> Dataset:
+    """Open one set as torchvision has it: one PIL picture at a time, through `transform`, as the lesson reads it.
+
+    Args:
+        data: "pictograms", "cifar10" or a folder, as for `read_data`.
+        train: the training set if True, else the test set.
+        transform: called with each PIL picture; ToTensor() makes (3, 32, 32) float32 in [0, 1] of it.
+    """
+    if data in NAMES:
+        return NAMES[data](data_dir(), train=train, transform=transform, download=True)
+    part = Path(data).expanduser() / ("train" if train else "test")
+    return ImageFolder(part, transform=transform, loader=open_picture)
 
 
 def from_cifar10(dataset: CIFAR10 | Pictograms) -> InMemory:

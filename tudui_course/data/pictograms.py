@@ -1,12 +1,12 @@
 """Pictograms: 12,000 small drawings of the ten CIFAR-10 classes, made on the spot instead of downloaded.
 
-They are drawings, not photographs: a model trained on them knows nothing about the real world. They exist so that
-the course runs without a network, and they come with CIFAR-10's shapes, class names and file format, so that
-`Pictograms(...)` and `torchvision.datasets.CIFAR10(...)` swap by one word.
+They are drawings, not photographs: a model trained on them knows nothing about the real world. They exist so
+that the course runs without a network, and they come with CIFAR-10's shapes, class names and file format, so
+that `Pictograms(...)` and `torchvision.datasets.CIFAR10(...)` swap by one word.
 
 How a picture is made: a backdrop, some clutter, then one object put together from ellipses, bars and convex
-polygons; all pictures of a class are painted at once, as one numpy array. Everything is whole-number arithmetic,
-because the last bit of sin() or exp() differs between machines, and then the pictures would too.
+polygons; all pictures of a class are painted at once, as one numpy array. Everything is whole-number
+arithmetic: the last bit of sin() or exp() differs between machines, and then the pictures would too.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from torchvision.datasets.utils import check_integrity
 TRAIN_SEED, TRAIN_PER_CLASS, TRAIN_FILES = 2021, 1000, 5
 TEST_SEED, TEST_PER_CLASS = 2022, 200
 
-# Lengths are in 1/32 pixel, angles in 1/256 turn, sine and cosine in 1/1024. No sine lies near a half of that, so
-# round() gives the same table on every machine.
+# Lengths are in 1/32 pixel, angles in 1/256 turn, sine and cosine in 1/1024. No sine lies near a half of
+# that, so round() gives the same table on every machine.
 PIXEL = 32
 SIN = np.array([round(1024 * math.sin(2 * math.pi * k / 256)) for k in range(256)], dtype=np.int64)
 CENTRES = np.arange(32, dtype=np.int64) * PIXEL + PIXEL // 2  # where the 32 pixel centres lie
@@ -51,8 +51,8 @@ BROWN, TAN, SAND, GINGER = (110, 72, 42), (165, 115, 70), (205, 175, 125), (200,
 class Sheet:
     """A stack of n pictures that are painted together; wherever a number is wanted an (n,) array does too.
 
-    Parts of an object are given in the object's own units: x to the right, y down, 100 units from its middle to its
-    edge. `place` draws where that lies in each picture. A part covers what was painted before it.
+    Parts of an object are given in its own units: x to the right, y down, 100 units from middle to edge.
+    `place` says where that lies in each picture. A part covers what was painted before it.
     """
 
     def __init__(self, seed: list[int], n: int):
@@ -77,7 +77,7 @@ class Sheet:
         return self.vary(np.array(choices)[self.pick(0, len(choices) - 1)], 22)
 
     def place(self, x=(13, 19), y=(13, 19), size=(10, 14), tilt=6) -> None:
-        """Pose of the next object: middle and size in pixels (low, high), tilt up to +-tilt; mirrored or not."""
+        """Draw the next object's pose: middle and size in pixels (low, high), tilt, mirrored or not."""
         self.x, self.y, self.size = (self.pick(low * PIXEL, high * PIXEL) for low, high in (x, y, size))
         self.angle, self.flip = self.pick(-tilt, tilt), 2 * self.pick(0, 1) - 1
 
@@ -94,7 +94,7 @@ class Sheet:
         return down.astype(np.int16)[:, :, None] + across.astype(np.int16)[:, None, :]
 
     def paint(self, depth: np.ndarray, colour: np.ndarray, show=None) -> None:
-        """Blend `colour` in where `depth` (1/32 pixel inside the edge) is positive; the edge is a pixel soft."""
+        """Blend `colour` in where `depth` (1/32 pixel inside the edge) is positive; edges are soft."""
         cover = np.clip(depth + PIXEL // 2, 0, PIXEL).astype(np.int16)
         if show is not None:
             cover *= show.astype(np.int16)[:, None, None]
@@ -191,7 +191,7 @@ def vehicle(s: Sheet, truck: bool) -> None:
 
 
 def bird(s: Sheet) -> None:
-    s.backdrop("sky", "sky", "sky", "forest", "meadow")
+    s.backdrop("sky", "sky", "sky", "meadow", "yard")
     s.place(size=(9, 13), tilt=12)
     body = s.colour(BROWN, (70, 80, 100), RED, BLUE, YELLOW, BLACK, TAN)
     wing, flying = s.colour(BROWN, BLACK, GREY, WHITE), s.chance(45)
@@ -245,17 +245,18 @@ def grazer(s: Sheet, horse: bool) -> None:
     dark, stout, nod = np.clip(coat - 30, 0, 255), 3 * horse, s.pick(-6, 16)
     for x, shade in ((-46, dark), (30, dark), (-58, coat), (40, coat)):
         s.bar(x, 20, x + s.pick(-14, 14), 92, 7, shade)  # legs
-    s.bar(-62, -5, s.pick(-96, -80), 60 if horse else 22, 8, s.colour(BLACK, BROWN) if horse else dark)  # tail
+    tail, mane = (s.colour(BLACK, BROWN), s.colour(BLACK, BROWN, SAND)) if horse else (dark, None)
+    s.bar(-62, -5, s.pick(-96, -80), 60 if horse else 22, 8, tail)
     s.ellipse(-10, 5, 62, s.pick(22, 28) + stout, coat)
     s.bar(35, 5, 66, nod - 55, 14 + stout, coat)  # neck
     s.ellipse(78, nod - 56, 28, 13 + stout, coat, angle=18)
     if horse:
-        s.bar(26, -10, 52, nod - 66, 6, s.colour(BLACK, BROWN, SAND))  # mane
+        s.bar(26, -10, 52, nod - 66, 6, mane)
     else:
         s.ellipse(-66, -2, 12, 16, s.colour(WHITE), show=s.chance(70))
         antlers, horn = s.chance(70), s.colour(SAND, (230, 215, 190))
-        for x1, y1, x2, y2 in ((62, -66, 42, -100), (62, -66, 78, -100), (54, -80, 34, -84), (70, -80, 90, -88)):
-            s.bar(x1, nod + y1, x2, nod + y2, 4, horn, show=antlers)
+        for x1, y1, x2, y2 in ((62, 0, 42, -34), (62, 0, 78, -34), (54, -14, 34, -18), (70, -14, 90, -22)):
+            s.bar(x1, nod - 66 + y1, x2, nod - 66 + y2, 4, horn, show=antlers)
     s.polygon([(58, nod - 84), (68, nod - 64), (52, nod - 62)], dark)  # ear
 
 
@@ -294,9 +295,9 @@ def ship(s: Sheet) -> None:
 
 
 PAINTERS = {
-    "airplane": airplane, "automobile": partial(vehicle, truck=False), "bird": bird, "cat": partial(pet, dog=False),
-    "deer": partial(grazer, horse=False), "dog": partial(pet, dog=True), "frog": frog,
-    "horse": partial(grazer, horse=True), "ship": ship, "truck": partial(vehicle, truck=True),
+    "airplane": airplane, "automobile": partial(vehicle, truck=False), "bird": bird,
+    "cat": partial(pet, dog=False), "deer": partial(grazer, horse=False), "dog": partial(pet, dog=True),
+    "frog": frog, "horse": partial(grazer, horse=True), "ship": ship, "truck": partial(vehicle, truck=True),
 }
 CLASSES = list(PAINTERS)  # a class's index is its place here, as in CIFAR-10
 
@@ -323,10 +324,10 @@ def draw(seed: int, per_class: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pickled(value) -> bytes:
-    """Pickle opcodes (protocol 3) for a dict, list, str, int or (N, M) uint8 array; the caller adds frame and dot.
+    """Pickle opcodes (protocol 3) of a dict, list, str, int or (N, M) uint8 array; no header, no final dot.
 
-    pickle.dumps may write one and the same object differently from one Python or numpy to the next, while torchvision
-    compares MD5s. So the few opcodes needed are written by hand; `python -m pickletools FILE` spells them out.
+    pickle.dumps may write one and the same object differently from one Python or numpy to the next, while
+    torchvision compares MD5s. So the few opcodes needed are written by hand (`python -m pickletools FILE`).
     """
     if isinstance(value, dict):
         return b"}(" + b"".join(pickled(key) + pickled(item) for key, item in value.items()) + b"u"
@@ -358,18 +359,19 @@ def draw_files() -> dict[str, bytes]:
 
 
 def md5_of(raw: bytes) -> str:
-    return hashlib.md5(raw, usedforsecurity=False).hexdigest()  # said aloud, or machines in FIPS mode refuse it
+    """MD5 as hex digits; not for security, which has to be said or a machine in FIPS mode refuses."""
+    return hashlib.md5(raw, usedforsecurity=False).hexdigest()
 
 
-# The files are the same everywhere, so their checksums can be written down: torchvision compares them before it
-# unpickles a file. Whoever changes a drawing gets new ones from `python -m tudui_course.data.pictograms`.
+# The files are the same everywhere, so their checksums can be written down: torchvision compares them before
+# it unpickles a file. Whoever changes a drawing gets new ones from `python -m tudui_course.data.pictograms`.
 MD5 = {
-    "data_batch_1": "4e7cf14fe7123598c365f727816cbb8f",
-    "data_batch_2": "f359c6b69f4dc02e3df55eb65e9cdf20",
-    "data_batch_3": "402b4a2fa6e4cd889b3b9fc43114b5a8",
-    "data_batch_4": "2c5dd747526c936f4d41d869edaff2c5",
-    "data_batch_5": "258470247846dcc7d763d15b8a835d0b",
-    "test_batch": "ef371ca81d0576341da0c586361f2c27",
+    "data_batch_1": "5a23acb73d6ed5d979415dad27dbd7d4",
+    "data_batch_2": "ba10c9fc49a6643ad8d8f25a0eefcc88",
+    "data_batch_3": "698fb83d706268ade6c404b78f31af5d",
+    "data_batch_4": "4f3ad13b4b5276cc0d6c8b4d859c5072",
+    "data_batch_5": "0a6e68214080e9a4f8f250a1ba64fce0",
+    "test_batch": "a21cb7b0ca9f35c2e156c841dff77648",
     "batches.meta": "32d29edaa7133e2987b11ee1ac669729",
 }
 
@@ -386,7 +388,7 @@ class Pictograms(CIFAR10):
         root: folder that holds, or will hold, `pictograms-batches-py`.
         train: True for the training set, False for the test set.
         transform, target_transform: as in CIFAR10; without them an item is (PIL image, int 0..9).
-        download: draw the files if missing or damaged (seconds, no network), where CIFAR10 would download them.
+        download: draw the files if missing or damaged (seconds, no network) where CIFAR10 would fetch them.
 
     Attributes: data (N, 32, 32, 3) uint8 0..255, targets (list of N ints 0..9), classes, class_to_idx.
 
@@ -400,14 +402,15 @@ class Pictograms(CIFAR10):
     meta = {"filename": "batches.meta", "key": "label_names", "md5": MD5["batches.meta"]}  # noqa: RUF012
 
     def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
-        folder = Path(root).expanduser() / self.base_folder
+        root = Path(root).expanduser()
+        folder = root / self.base_folder
         if not download and damaged(folder):
-            raise RuntimeError(f"Pictograms not found or damaged in {folder}: use download=True to draw them.")
+            raise RuntimeError(f"Pictograms missing or damaged in {folder}: use download=True to draw them.")
         super().__init__(root, train, transform, target_transform, download)
 
     def download(self) -> None:
         """Draw what is missing or damaged; does nothing when all files are as they should be."""
-        folder = Path(self.root) / self.base_folder
+        folder = self.root / self.base_folder
         if not damaged(folder):
             return
         print(f"Drawing Pictograms to {folder}")
@@ -417,11 +420,11 @@ class Pictograms(CIFAR10):
             raise RuntimeError(f"Pictograms came out differently on this machine ({wrong[0]}, numpy "
                                f"{np.__version__}): please report it, and use CIFAR10 meanwhile.")
         folder.mkdir(parents=True, exist_ok=True)
-        # Written beside, then renamed into place: a reader, or another process drawing too, sees whole files only.
+        # Written beside, then renamed into place: another process, reading or drawing, sees whole files only.
         with tempfile.TemporaryDirectory(dir=self.root, prefix="pictograms-") as beside:
             for name in damaged(folder):
                 Path(beside, name).write_bytes(content[name])
-                with contextlib.suppress(PermissionError):  # Windows: the other one's file is there and being read
+                with contextlib.suppress(PermissionError):  # Windows, while another process reads its copy
                     os.replace(Path(beside, name), folder / name)
 
 

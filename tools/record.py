@@ -1,0 +1,52 @@
+"""Run notebooks and store their outputs: python tools/record.py [NOTEBOOK ...]; all of them by default.
+
+They are run as CI runs them (one thread, no progress bars, no TensorBoard frame), and written in a form in which a
+second recording changes nothing: no times, no widget state, no versions.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from conftest import HEADLESS  # noqa: E402
+
+EXECUTE = [
+    "nbconvert",
+    "--to",
+    "notebook",
+    "--execute",
+    "--inplace",
+    "--ExecutePreprocessor.record_timing=False",
+]
+NORMALISE = ["nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys"]
+DROPPED = "metadata.widgets metadata.language_info"
+
+
+def record(notebook: Path) -> None:
+    """Run one notebook and store its outputs, or leave it as it was and raise CalledProcessError."""
+    print(notebook.name, flush=True)
+    environment = {**os.environ, **HEADLESS}
+    subprocess.run(
+        [sys.executable, "-m", *EXECUTE, str(notebook)], check=True, env=environment, capture_output=True
+    )
+    normalise(notebook)
+
+
+def normalise(notebook: Path) -> None:
+    """Drop from a notebook what differs from one recording to the next."""
+    subprocess.run([sys.executable, "-m", *NORMALISE, DROPPED, str(notebook)], check=True)
+
+
+def main() -> None:
+    for notebook in map(Path, sys.argv[1:] or sorted((ROOT / "notebooks").glob("*.ipynb"))):
+        try:
+            record(notebook)
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"{notebook.name} failed:\n{error.stderr.decode()[-3000:]}")
+
+
+if __name__ == "__main__":
+    main()

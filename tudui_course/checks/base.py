@@ -1,0 +1,133 @@
+"""What an exercise is: it judges an answer, gives hints, shows a solution, and remembers what has been solved."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tudui_course.runtime import home
+
+
+class Wrong(Exception):
+    """Raised by a judge: what is wrong with this answer, in Chinese and in English."""
+
+    def __init__(self, chinese: str, english: str) -> None:
+        super().__init__(english)
+        self.chinese, self.english = chinese, english
+
+
+class Blank(Exception):
+    """Raised by a judge, or by `call`: nothing has been written yet."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a notebook.
+
+    Attributes:
+        name: notebook and number, for example "07.2".
+        judge: takes the answer; returns for a right one, raises `Wrong` (or `Blank`) otherwise.
+        praise: what a right answer has shown, in Chinese and in English.
+        hints: (Chinese, English), from vague to plain.
+        answer: the solution as code.
+    """
+
+    name: str
+    judge: Callable[[Any], None]
+    praise: tuple[str, str]
+    hints: tuple[tuple[str, str], ...]
+    answer: str
+
+    def check(self, answer: Any = ...) -> None:
+        """Print whether the answer is right, and if not, what is wrong with it. Never raises."""
+        try:
+            if answer is None or answer is ...:
+                raise Blank
+            self.judge(answer)
+        except Blank:
+            say(
+                "○",
+                self.name,
+                "还没有作答：把 ... 换成你的代码。",
+                "Not attempted yet: put your code in place of the dots.",
+            )
+        except Wrong as wrong:
+            say("✗", self.name, wrong.chinese, wrong.english)
+        except Exception as error:  # the learner's code, or an answer of a kind nobody thought of
+            name = type(error).__name__
+            say(
+                "✗",
+                self.name,
+                f"你的代码出错了：{name}: {error}",
+                f"Your code raised an error: {name}: {error}",
+            )
+        else:
+            remember(self.name)
+            say("✓", self.name, *self.praise)
+
+    def hint(self, number: int = 1) -> None:
+        """Print hint 1, 2 ...; the last one says most."""
+        number = max(1, min(number, len(self.hints)))
+        say("?", f"{self.name} ({number}/{len(self.hints)})", *self.hints[number - 1])
+
+    def solution(self) -> None:
+        """Print the solution."""
+        print(self.answer.strip())
+
+
+def say(mark: str, name: str, chinese: str, english: str) -> None:
+    """Print one message in both languages."""
+    print(f"{mark} {name}  {chinese}\n{' ' * (len(name) + 4)}{english}")
+
+
+def call(function: Callable, *arguments: Any, **options: Any) -> Any:
+    """Call a learner's function; no result at all means that it is still blank."""
+    if not callable(function):
+        raise Wrong(
+            f"这里要一个函数，你给的是 {type(function).__name__}。",
+            f"This needs a function, but you gave {'an' if type(function).__name__[0] in 'aeiou' else 'a'} "
+            f"{type(function).__name__}.",
+        )
+    result = function(*arguments, **options)
+    if result is None or result is ...:
+        raise Blank
+    return result
+
+
+def progress_file() -> Path:
+    """Where solved exercises are remembered; TUDUI_PROGRESS names another file (recording and CI do)."""
+    return Path(os.environ.get("TUDUI_PROGRESS") or home() / "progress.json")
+
+
+def solved() -> list[str]:
+    """Names of the solved exercises, in order; a damaged file counts as empty."""
+    try:
+        names = json.loads(progress_file().read_text(encoding="utf-8"))
+        return sorted(name for name in names if isinstance(name, str))
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(name: str) -> None:
+    """Add an exercise to the solved ones; where that can't be written, learning goes on all the same."""
+    try:
+        progress_file().parent.mkdir(parents=True, exist_ok=True)
+        progress_file().write_text(json.dumps(sorted({*solved(), name})), encoding="utf-8")
+    except OSError:
+        pass
+
+
+def progress() -> None:
+    """Print how many exercises of each notebook are solved."""
+    from tudui_course.checks import all_exercises
+
+    done = set(solved())
+    names = [exercise.name for exercise in all_exercises()]
+    for notebook in sorted({name.split(".")[0] for name in names}):
+        of_notebook = [name for name in names if name.startswith(notebook + ".")]
+        marks = " ".join("✓" if name in done else "○" for name in of_notebook)
+        print(f"{notebook}  {marks}")
+    total = sum(name in done for name in names)
+    print(f"已完成 {total} / {len(names)} 题 · {total} of {len(names)} exercises solved")

@@ -1,0 +1,78 @@
+"""matplotlib figures of the course; each function takes `ax=None` and returns the Axes."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from torch import Tensor
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart (jfly.uni-koeln.de/color).
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+
+
+def show_pictures(
+    images: Tensor, titles: Sequence[str] | None = None, columns: int = 8, ax: Axes | None = None
+) -> Axes:
+    """Draw a grid of pictures, each under its title.
+
+    Args:
+        images: (N, 3, H, W), float in [0, 1] or uint8.
+        titles: N short texts.
+        columns: pictures in a row.
+        ax: where to draw; a new figure by default.
+    """
+    count, _, height, width = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    gap = max(2, height // 8) + (height // 3 if titles is not None else 0)
+    pixels = images.detach().cpu().numpy()
+    pixels = pixels / 255 if pixels.dtype == np.uint8 else pixels.clip(0, 1)
+    sheet = np.ones((rows * (height + gap), columns * (width + 4), 3))
+    if ax is None:
+        ax = new_axes(1.1 * columns, 1.1 * rows * (height + gap) / (width + 4))
+    for index in range(count):
+        top, left = (index // columns) * (height + gap) + gap, (index % columns) * (width + 4)
+        sheet[top : top + height, left : left + width] = pixels[index].transpose(1, 2, 0)
+        if titles is not None:
+            ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8)
+    ax.imshow(sheet, interpolation="nearest")
+    ax.set_axis_off()
+    return ax
+
+
+def plot_curve(
+    points: Sequence[tuple[int, float]], label: str | None = None, colour: str = BLUE, ax: Axes | None = None
+) -> Axes:
+    """Draw (step, value) pairs, as `board.read_scalars` gives them, as one line."""
+    ax = ax or new_axes()
+    steps, values = zip(*points, strict=True)
+    ax.plot(steps, values, color=colour, label=label, marker="o" if len(points) < 30 else None, markersize=3)
+    ax.grid(alpha=0.3)
+    if label:
+        ax.legend(frameon=False)
+    return ax
+
+
+def plot_confusion(matrix: Tensor, classes: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Draw a confusion matrix, (C, C) counts with true classes as rows, each row as shares of that class."""
+    ax = ax or new_axes(6.5, 5.5)
+    shares = (matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    ax.set_yticks(range(len(classes)), classes)
+    ax.set(xlabel="predicted", ylabel="true")
+    for row, column in np.ndindex(shares.shape):
+        if shares[row, column] >= 0.005:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            ax.text(
+                column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=7
+            )
+    ax.figure.colorbar(image, ax=ax, label="share of the true class", fraction=0.046)
+    return ax
+
+
+def new_axes(width: float = 6.4, height: float = 3.6) -> Axes:
+    """Axes in a new figure of this size, in inches."""
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
