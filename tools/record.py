@@ -29,9 +29,7 @@ def record(notebook: Path) -> None:
     """Run one notebook and store its outputs, or leave it as it was and raise CalledProcessError."""
     print(notebook.name, flush=True)
     environment = {**os.environ, **HEADLESS}
-    subprocess.run(
-        [sys.executable, "-m", *EXECUTE, str(notebook)], check=True, env=environment, capture_output=True
-    )
+    subprocess.run([sys.executable, "-m", *EXECUTE, str(notebook)], check=True, env=environment, capture_output=True)
     normalise(notebook)
 
 

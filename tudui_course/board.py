@@ -45,14 +45,10 @@ def read_scalars(log_dir: Path | str) -> dict[str, list[tuple[int, float]]]:
         FileNotFoundError: there are no event files.
     """
     if not list(Path(log_dir).glob("events.out.tfevents.*")):
-        raise FileNotFoundError(
-            f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run."
-        )
+        raise FileNotFoundError(f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run.")
     events = EventAccumulator(str(log_dir), size_guidance={"scalars": 0})
     events.Reload()
-    return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
-    }
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def show(log_dir: Path | str, height: int = 600) -> None:
@@ -100,9 +96,7 @@ def served_tags(log_dir: Path | str, *, wait: float = 30) -> list[str]:
     deadline = time.monotonic() + wait
     tags: set[str] = set()
     while not tags and time.monotonic() < deadline:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{server.port}/data/plugin/scalars/tags", timeout=wait
-        ) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/data/plugin/scalars/tags", timeout=wait) as reply:
             tags = {tag for run in json.load(reply).values() for tag in run}
         time.sleep(0.1)
     return sorted(tags)

@@ -110,7 +110,9 @@ def read_tensors(path: Path | str) -> dict:
     except Exception as error:  # torch raises whatever its zip and pickle readers stumble over in a damaged file
         if isinstance(error, PermissionError):
             raise ValueError(f"{path} can't be read: {error.strerror}.") from None
-        raise ValueError(f"{path} is damaged or no checkpoint at all; use another one, for example an earlier epoch's.") from None
+        raise ValueError(
+            f"{path} is damaged or no checkpoint at all; use another one, for example an earlier epoch's."
+        ) from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {describe(content)}, not a checkpoint.")
     return content

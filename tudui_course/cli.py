@@ -32,9 +32,7 @@ class Train:
         from tudui_course import run
 
         if self.keep < 0:
-            raise ValueError(
-                f"keep is {self.keep}, but it counts checkpoints: a number above 0, or 0 for all of them."
-            )
+            raise ValueError(f"keep is {self.keep}, but it counts checkpoints: a number above 0, or 0 for all of them.")
         if self.resume and self.overwrite:
             raise ValueError("--resume continues a run and --overwrite begins it anew: give one of them.")
         run_dir = self.resumed_dir() if self.resume else self.run_dir

@@ -119,10 +119,7 @@ def check_data() -> Finding:
 
 
 def check_disk() -> Finding:
-    free = (
-        shutil.disk_usage(next(path for path in (runs_dir(), *runs_dir().parents) if path.exists())).free
-        / 1e9
-    )
+    free = shutil.disk_usage(next(path for path in (runs_dir(), *runs_dir().parents) if path.exists())).free / 1e9
     remedy = "" if free > 1 else "make room, or set TUDUI_HOME to a folder on another disk"
     return "disk", f"{free:.0f} GB free where runs are kept", remedy
 

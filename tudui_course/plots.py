@@ -66,9 +66,7 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str], ax: Axes | None = Non
     for row, column in np.ndindex(shares.shape):
         if shares[row, column] >= 0.005:
             colour = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(
-                column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=7
-            )
+            ax.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=7)
     ax.figure.colorbar(image, ax=ax, label="share of the true class", fraction=0.046)
     return ax
 

@@ -40,7 +40,12 @@ class StoppedError(Exception):
 
 
 def train(
-    settings: Settings, run_dir: Path | str | None = None, *, resume: bool = False, overwrite: bool = False, keep: int = 0
+    settings: Settings,
+    run_dir: Path | str | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    keep: int = 0,
 ) -> list[EpochRecord]:
     """Train `Tudui` with SGD as the settings say, and leave its checkpoints and TensorBoard files in `run_dir`.
 
@@ -305,7 +310,9 @@ def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
     best = max(history, key=lambda record: record.test.accuracy)
     place = short_path(run_dir)
     print(f"\n{format_table(history)}\n")
-    print(f"test accuracy  {history[-1].test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})")
+    print(
+        f"test accuracy  {history[-1].test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})"
+    )
     print(f"checkpoints    {place}/tudui_{history[-1].epoch}.pth and earlier ones, the best in {place}/{BEST}")
     print(f"curves         python -m tensorboard.main --logdir {place}")
 

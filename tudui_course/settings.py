@@ -36,21 +36,13 @@ class Settings:
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}, but a run needs at least 1: --epochs 10.")
         if self.batch_size < 1:
-            raise ValueError(
-                f"batch size is {self.batch_size}, but a batch needs at least 1 picture: --batch-size 64."
-            )
+            raise ValueError(f"batch size is {self.batch_size}, but a batch needs at least 1 picture: --batch-size 64.")
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(
-                f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01."
-            )
+            raise ValueError(f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01.")
         if self.limit < 0:
-            raise ValueError(
-                f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them."
-            )
+            raise ValueError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
         if not 0 <= self.seed < 2**32:
-            raise ValueError(
-                f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0."
-            )
+            raise ValueError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"precision is {self.precision!r}, but it must be auto, float32 or bfloat16.")
 

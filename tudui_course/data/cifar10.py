@@ -252,7 +252,7 @@ def read_chunks(response, position, size, timeout, slow_rate):
                 raise Slow(f"only {(position - mark) / seconds / 1000:,.0f} kB/s")
             since, mark = time.monotonic(), position
     if position < size:
-        return print(f"connection cut after {position:,} of {size:,} bytes")
+        raise Cut(f"connection cut after {position:,} of {size:,} bytes")
 
 
 def source_error(error, size, timeout):

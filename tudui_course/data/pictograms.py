@@ -364,7 +364,7 @@ def md5_of(raw: bytes) -> str:
 
 
 # The files are the same everywhere, so their checksums can be written down: torchvision compares them before
-# it unpickles a file. Whoever changes a drawing gets new ones from `python -m tudui_course.data.pictograms`.
+# it unpickles a file. Whoever changes a drawing gets new ones by running this file.
 MD5 = {
     "data_batch_1": "5a23acb73d6ed5d979415dad27dbd7d4",
     "data_batch_2": "ba10c9fc49a6643ad8d8f25a0eefcc88",
