@@ -39,6 +39,7 @@ record: $(STAMP)  ## Run all notebooks and store their outputs
 lint: $(STAMP)    ## Check style and formatting
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(STAMP)  ## Format and mend what ruff can
 	$(PY) -m ruff check --fix .

@@ -1,4 +1,4 @@
-"""For every test run, the notebooks' kernels included (they inherit these): quiet, repeatable, beside nobody's progress."""
+"""For every test run, the notebooks' kernels included (they inherit these): quiet and repeatable."""
 
 import os
 import tempfile

@@ -55,6 +55,21 @@ def plot_curve(
     return ax
 
 
+def plot_runs(runs: Sequence[Sequence[float]], label: str, colour: str = BLUE, ax: Axes | None = None) -> Axes:
+    """Draw runs that differ in their seed alone as one line, their mean by epoch, in a band from least to most.
+
+    Args:
+        runs: for each run one value an epoch; the first epoch is drawn at 1.
+    """
+    ax = ax or new_axes()
+    values = np.asarray(runs)
+    epochs = range(1, values.shape[1] + 1)
+    ax.plot(epochs, values.mean(0), color=colour, label=label)
+    ax.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.25, linewidth=0)
+    ax.grid(alpha=0.3)
+    return ax
+
+
 def plot_confusion(matrix: Tensor, classes: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw a confusion matrix, (C, C) counts with true classes as rows, each row as shares of that class."""
     ax = ax or new_axes(6.5, 5.5)
