@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, read without running foreign code, resumed to the bit."""
 
+import io
 import os
 import pickle
 import random
@@ -48,6 +49,9 @@ def save_checkpoint(
 
     Returns:
         The path.
+
+    Raises:
+        OSError: the file can't be written, for want of room or otherwise.
     """
     checkpoint = {
         "format": FORMAT,
@@ -67,16 +71,21 @@ def save_checkpoint(
 
 def save_atomically(content: dict, path: Path) -> None:
     """torch.save to a temporary file beside `path`, flush it to the disk, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    serialized = io.BytesIO()  # torch.save to a file tells nothing of a full disk but "unexpected pos"
+    torch.save(content, serialized)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(serialized.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(f"{path} can't be written ({error.strerror or error}); what was saved before is intact.") from None
 
 
 def read_checkpoint(path: Path | str) -> dict:
@@ -154,7 +163,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
     content = read_tensors(path)
     if content.get("format") == FORMAT:
         content = read_checkpoint(path)
-    elif all(isinstance(value, torch.Tensor) for value in content.values()):
+    elif all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
         network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
         content = {"network": network, "model": content, "settings": {}, "classes": None}
     else:

@@ -41,6 +41,7 @@ Finding = tuple[str, str, str]  # subject, what was found, remedy ("" where none
 
 
 def check_python() -> Finding:
+    """The version of Python."""
     remedy = "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer and set the course up again"
     return "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", remedy
 
@@ -62,6 +63,7 @@ def check_packages() -> list[Finding]:
 
 
 def check_package(name: str, *oldest: int) -> Finding:
+    """A package's version; `oldest` is the first that is known to work, nothing for one that may be missing."""
     try:
         found = version(name)
     except PackageNotFoundError:
@@ -101,10 +103,12 @@ def check_jupyter_kernel() -> Finding:
 
 
 def check_devices() -> Finding:
+    """What can be trained on."""
     return "devices", f"{', '.join(available_devices())}; {torch.get_num_threads()} CPU threads", ""
 
 
 def check_precision() -> Finding:
+    """What --precision auto takes here."""
     device = choose_device("auto")
     precision = choose_precision("auto", device)
     fast = "natively" if precision == "bfloat16" else "not natively"
@@ -112,6 +116,7 @@ def check_precision() -> Finding:
 
 
 def check_data() -> Finding:
+    """Which data sets are there already."""
     dataset = home() / "dataset"
     pictograms = "drawn" if (dataset / "pictograms-batches-py").is_dir() else "drawn on first use"
     cifar10 = "there" if (dataset / CIFAR10.base_folder).is_dir() else "not there (tudui download fetches it)"
@@ -119,6 +124,7 @@ def check_data() -> Finding:
 
 
 def check_disk() -> Finding:
+    """Room for runs and data sets."""
     free = shutil.disk_usage(next(path for path in (runs_dir(), *runs_dir().parents) if path.exists())).free / 1e9
     remedy = "" if free > 1 else "make room, or set TUDUI_HOME to a folder on another disk"
     return "disk", f"{free:.0f} GB free where runs are kept", remedy

@@ -1,6 +1,7 @@
 """The training loop: train an epoch, evaluate, and do both for as many epochs as asked."""
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from tqdm import tqdm
 
 from tudui_course.metrics import EpochResult, Totals
@@ -115,10 +116,14 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict_all(model: nn.Module, loader: Batches, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+def predict_all(
+    model: nn.Module, loader: Batches, device: torch.device | str = "cpu", *, precision: str = "float32"
+) -> tuple[Tensor, Tensor]:
     """The logits (N, C) and targets (N,) of all samples, on the CPU, in the order of the loader."""
     model.eval()
-    batches = [(model(images.to(device)).float().cpu(), targets) for images, targets in loader]
+    device = torch.device(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        batches = [(model(images.to(device)).float().cpu(), targets) for images, targets in loader]
     return torch.cat([logits for logits, _ in batches]), torch.cat([targets for _, targets in batches])
 
 
@@ -160,7 +165,7 @@ class Progress:
         step: optimizer steps done in all.
         batch: batches done of the epoch under way (0 between epochs).
         partial: what these batches added up to.
-        loader_state: state of the train loader's generator when that epoch began; uint8 tensor.
+        loader_state: state of the train loader's generator when the epoch under way, or the next, began; uint8 tensor.
         history: the finished epochs.
         points: all logged (tag, value, step).
     """
@@ -207,9 +212,11 @@ def fit(
 
     Raises:
         DivergedError: a loss or a weight was NaN or infinite. `save` is not called with it.
+        ValueError: `progress` stands in the middle of an epoch whose order can't come again.
     """
     train_loader, test_loader = loaders
     progress = progress if progress is not None else Progress()
+    rewind(train_loader, progress)
 
     def record(tag: str, value: float, step: int) -> None:
         progress.points.append((tag, value, step))
@@ -219,9 +226,7 @@ def fit(
             bar.set_postfix_str(f"loss {value:.3f}")
 
     while progress.epoch < epochs and not stop():
-        if progress.batch == 0 and train_loader.generator is not None:
-            progress.loader_state = train_loader.generator.get_state()
-        batches = until(stop, remaining(train_loader, progress.batch))
+        batches = until(stop, remaining(train_loader, progress.batch), len(train_loader) - progress.batch)
         try:
             with progress_bar(batches, train_loader, progress, epochs) as bar:
                 result = train_one_epoch(
@@ -236,9 +241,13 @@ def fit(
         progress.batch += result.steps
         if progress.batch == len(train_loader):  # not stopped in the middle
             test = evaluate(model, test_loader, loss_fn, device, precision=precision)
+            if not math.isfinite(test.loss):
+                raise DivergedError(f"epoch {progress.epoch + 1}: the test loss is {test.loss}: try a smaller learning rate.")
             record("test_loss", test.loss, progress.epoch)
             record("test_accuracy", test.accuracy, progress.epoch)
             finish_epoch(progress, test)
+            if train_loader.generator is not None:
+                progress.loader_state = train_loader.generator.get_state()
         if save is not None:
             save(progress)
     return progress.history
@@ -250,6 +259,19 @@ def finish_epoch(progress: Progress, test: EpochResult) -> None:
     progress.epoch += 1
     progress.batch = 0
     progress.partial = EpochResult()
+
+
+def rewind(loader: DataLoader, progress: Progress) -> None:
+    """Put the loader's generator back to where the epoch under way began, so that its order comes again."""
+    if loader.generator is not None:
+        if progress.loader_state is not None:
+            loader.generator.set_state(progress.loader_state)
+        progress.loader_state = loader.generator.get_state()
+    elif progress.batch and isinstance(loader.sampler, RandomSampler):
+        raise ValueError(
+            "the order of the epoch under way is lost: to be resumed in its middle, a shuffling loader needs a "
+            "generator of its own, DataLoader(..., shuffle=True, generator=torch.Generator())."
+        )
 
 
 def remaining(loader: DataLoader, done: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -269,11 +291,15 @@ def remaining(loader: DataLoader, done: int) -> Iterator[tuple[Tensor, Tensor]]:
     return batches
 
 
-def until(stop: Callable[[], bool], batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches until `stop` says True, asked after each one has been used."""
-    for batch in batches:
+def until(stop: Callable[[], bool], batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield `count` batches, or fewer if `stop`, asked after each one has been used, says True.
+
+    It isn't asked after the last one: a loader has to be gone through to its very end, where it draws once more from
+    its generator, or the next epoch would have another order.
+    """
+    for number, batch in enumerate(batches, start=1):
         yield batch
-        if stop():
+        if number < count and stop():
             return
 
 

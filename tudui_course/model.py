@@ -10,29 +10,27 @@ def check_images(images: Tensor) -> None:
     shape = tuple(images.shape)
     if len(shape) == 4 and shape[1:] == IMAGE_SHAPE:
         return
-    if shape == IMAGE_SHAPE:
-        remedy = "the batch dimension is missing: images.unsqueeze(0)"
-    elif shape == (32, 32, 3):
-        remedy = "channels come last and the batch dimension is missing: images.permute(2, 0, 1).unsqueeze(0)"
+    if len(shape) == 3 and shape[0] == 3:
+        reason, steps, size = "the batch dimension is missing", ["images.unsqueeze(0)"], shape[1:]
+    elif len(shape) == 3 and shape[2] == 3:
+        reason, size = "channels come last and the batch dimension is missing", shape[:2]
+        steps = ["images.permute(2, 0, 1).unsqueeze(0)"]
     elif len(shape) == 4 and shape[3] == 3:
-        remedy = "channels come last (NHWC): images.permute(0, 3, 1, 2)"
-        if shape[1:3] != (32, 32):
-            remedy += ', then nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+        reason, steps, size = "channels come last (NHWC)", ["images.permute(0, 3, 1, 2)"], shape[1:3]
     elif len(shape) == 4 and shape[1] == 1:
-        remedy = "the pictures are grey: images.expand(-1, 3, -1, -1)"
-        if shape[2:] != (32, 32):
-            remedy += ', then nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+        reason, steps, size = "the pictures are grey", ["images.expand(-1, 3, -1, -1)"], shape[2:]
     elif len(shape) == 4 and shape[1] == 4:
-        remedy = "the pictures have an alpha channel: images[:, :3]"
+        reason, steps, size = "the pictures have an alpha channel", ["images[:, :3]"], shape[2:]
     elif len(shape) == 4 and shape[1] == 3:
-        remedy = 'resize them: nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+        reason, steps, size = "resize them", [], shape[2:]
     elif len(shape) == 3 and shape[1:] in {(28, 28), (32, 32)}:
-        remedy = "these look like grey pictures without a channel dimension: images.unsqueeze(1).expand(-1, 3, -1, -1)"
-        if shape[1:] != (32, 32):
-            remedy += ', then nn.functional.interpolate(images, size=(32, 32), mode="bilinear")'
+        reason, size = "these look like grey pictures without a channel dimension", shape[1:]
+        steps = ["images.unsqueeze(1).expand(-1, 3, -1, -1)"]
     else:
-        remedy = "give a batch of 32x32 RGB pictures, for example torch.ones((64, 3, 32, 32))"
-    raise ValueError(f"images have shape {shape}, expected (N, 3, 32, 32): {remedy}.")
+        reason, steps, size = "give a batch of 32x32 RGB pictures", ["torch.ones((64, 3, 32, 32)) is one"], (32, 32)
+    if size != (32, 32):
+        steps.append('nn.functional.interpolate(images, size=(32, 32), mode="bilinear")')
+    raise ValueError(f"images have shape {shape}, expected (N, 3, 32, 32): {reason}: {', then '.join(steps)}.")
 
 
 class Tudui(nn.Module):

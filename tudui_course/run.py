@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from tudui_course.board import open_writer
 from tudui_course.checkpoint import load_model, read_checkpoint, restore, save_checkpoint
-from tudui_course.data.loaders import make_loaders, read_data
+from tudui_course.data.loaders import NAMES, make_loaders, read_data
 from tudui_course.loop import EpochRecord, Progress, evaluate, fit, predict_all
 from tudui_course.metrics import EpochResult, confusion_matrix
 from tudui_course.model import Tudui
@@ -64,8 +65,14 @@ def train(
         DivergedError: the loss turned NaN or infinite; earlier checkpoints stay.
         StoppedError: Ctrl-C or SIGTERM; the message has the command that continues.
     """
+    settings.check()
     device = choose_device(settings.device)
-    settings = replace(settings, device=str(device), precision=choose_precision(settings.precision, device))
+    settings = replace(
+        settings,
+        data=full_name(settings.data),
+        device=str(device),
+        precision=choose_precision(settings.precision, device),
+    )
     run_dir = Path(run_dir) if run_dir else free_run_dir(settings)
     checkpoint = newest_checkpoint(run_dir) if resume else None
     if checkpoint:
@@ -83,8 +90,6 @@ def train(
     if checkpoint:
         refuse_other_data(train_set, checkpoint)
         progress = restore(checkpoint, model, optimizer, path=run_dir)
-        if progress.loader_state is not None:
-            loaders[0].generator.set_state(progress.loader_state)
 
     prepare_folder(run_dir, overwrite and not resume)
     print_start(settings, run_dir, train_set, test_set, progress)
@@ -98,7 +103,7 @@ def train(
     if progress.epoch < settings.epochs:
         raise StoppedError(
             f"Stopped at step {progress.step:,} (epoch {progress.epoch + 1} of {settings.epochs}) and saved. Continue with:\n"
-            f"  tudui train --resume --run-dir {short_path(run_dir)}",
+            f"  tudui train --resume --run-dir {shlex.quote(short_path(run_dir))}",
             128 + stop.signal,
         )
     print_end(run_dir, progress.history)
@@ -110,7 +115,7 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
 
     Args:
         path: a checkpoint, or a bare state_dict of one of the course's networks.
-        data: "pictograms", "cifar10" or a folder; "" for what the checkpoint was trained on.
+        data: "pictograms", "cifar10" or a folder; "" for the very pictures that its run was tested on.
         device: as for `choose_device`.
         batch_size: pictures at a time.
 
@@ -121,15 +126,19 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
         raise ValueError(f"batch size is {batch_size}, but a batch needs at least 1 picture: --batch-size 256.")
     device = choose_device(device)
     model, checkpoint = load_model(path, device)
-    data = data or checkpoint["settings"].get("data", "")
+    stored = checkpoint["settings"]
+    limit = 0 if data else stored.get("limit", 0)
+    data = data or stored.get("data", "")
     if not data:
         raise ValueError(f"{path} doesn't say what it was trained on; name the data: --data pictograms|cifar10|DIR.")
-    test_set = read_data(data)[1]
+    test_set = read_data(data, limit=limit)[1]
     if checkpoint["classes"] and checkpoint["classes"] != test_set.classes:
         raise ValueError(f"{path} knows the classes {checkpoint['classes']}, but {data} has {test_set.classes}.")
     loader = DataLoader(test_set, batch_size)
-    result = evaluate(model, loader, nn.CrossEntropyLoss(), device)
-    confusion = confusion_matrix(*predict_all(model, loader, device), num_classes=len(test_set.classes))
+    precision = stored.get("precision", "float32")
+    result = evaluate(model, loader, nn.CrossEntropyLoss(), device, precision=precision)
+    logits, targets = predict_all(model, loader, device, precision=precision)
+    confusion = confusion_matrix(logits, targets, len(test_set.classes))
     print(f"checkpoint      {short_path(path)}\ndata            {data}, {result.count:,} test pictures")
     print(f"test loss       {result.loss:.4f}\ntest accuracy   {result.accuracy:.4f}\n")
     for name, row, share in zip(test_set.classes, confusion, confusion.diag() / confusion.sum(1), strict=True):
@@ -150,9 +159,9 @@ class Saver:
             self.save(INTERRUPTED, progress)
             return
         record = progress.history[-1]
+        if record is best_epoch(progress.history):
+            self.save(BEST, progress)  # first, so that a run killed between the two repeats the epoch
         self.save(f"tudui_{record.epoch}.pth", progress)
-        if record.test.accuracy >= max(earlier.test.accuracy for earlier in progress.history):
-            self.save(BEST, progress)
         (self.run_dir / INTERRUPTED).unlink(missing_ok=True)
         if self.keep:
             for number, path in epoch_checkpoints(self.run_dir).items():
@@ -225,9 +234,15 @@ def newest_checkpoint(run_dir: Path) -> dict:
     return max(found, key=lambda checkpoint: checkpoint["progress"]["step"])
 
 
+def full_name(data: str) -> str:
+    """The name of a data set as it is, a folder with its full path, so that a run can be resumed from anywhere."""
+    folder = Path(data).expanduser()
+    return str(folder.resolve()) if data not in NAMES and folder.is_dir() else data
+
+
 def free_run_dir(settings: Settings) -> Path:
     """runs/<data>, or the first of runs/<data>-2, -3 ... that doesn't exist."""
-    base = runs_dir() / Path(settings.data).name
+    base = runs_dir() / (Path(settings.data).name or "run")
     number, path = 1, base
     while path.exists():
         number += 1
@@ -289,9 +304,12 @@ def prepare_folder(run_dir: Path, overwrite: bool) -> None:
         (run_dir / ".writable").unlink()
     except OSError as error:
         raise ValueError(f"{run_dir} can't be written ({error.strerror}); give another --run-dir.") from None
+    leftovers = list(run_dir.glob(".tudui_*.pth.*.tmp"))  # of a run that was killed while saving
     if overwrite:
-        for path in [*run_dir.glob("tudui_*.pth"), *run_dir.glob("events.out.tfevents.*")]:
-            path.unlink()
+        leftovers += [*epoch_checkpoints(run_dir).values(), run_dir / BEST, run_dir / INTERRUPTED]
+        leftovers += run_dir.glob("events.out.tfevents.*")
+    for path in leftovers:
+        path.unlink(missing_ok=True)
 
 
 def print_start(settings: Settings, run_dir: Path, train_set, test_set, progress: Progress) -> None:
@@ -307,14 +325,19 @@ def print_start(settings: Settings, run_dir: Path, train_set, test_set, progress
 
 def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
     """The epochs as a table, and where everything is."""
-    best = max(history, key=lambda record: record.test.accuracy)
+    best = best_epoch(history)
     place = short_path(run_dir)
     print(f"\n{format_table(history)}\n")
     print(
         f"test accuracy  {history[-1].test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})"
     )
     print(f"checkpoints    {place}/tudui_{history[-1].epoch}.pth and earlier ones, the best in {place}/{BEST}")
-    print(f"curves         python -m tensorboard.main --logdir {place}")
+    print(f"curves         python -m tensorboard.main --logdir {shlex.quote(place)}")
+
+
+def best_epoch(history: list[EpochRecord]) -> EpochRecord:
+    """The epoch with the highest test accuracy, the first of several."""
+    return max(history, key=lambda record: record.test.accuracy)
 
 
 def format_table(history: list[EpochRecord]) -> str:

@@ -34,11 +34,10 @@ def runs_dir() -> Path:
 
 
 def short_path(path: Path | str) -> str:
-    """A path as a reader wants it: relative to the current folder or to `home()` where it lies in there."""
-    path = Path(path).resolve()
-    for base in (Path.cwd(), home()):
-        if path.is_relative_to(base):
-            return path.relative_to(base).as_posix() or "."
+    """A path as it can be typed here: relative where it or `home()` holds both it and the current folder."""
+    path, here = Path(path).resolve(), Path.cwd()
+    if path.is_relative_to(here) or (path.is_relative_to(home()) and here.is_relative_to(home())):
+        return Path(os.path.relpath(path, here)).as_posix()
     return str(path)
 
 

@@ -31,7 +31,7 @@ class Settings:
     limit: int = 0
     """Use only so many pictures of each set, to try something out; 0 uses all."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Raise ValueError, naming the value and the remedy, for what no run can work with."""
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}, but a run needs at least 1: --epochs 10.")

@@ -42,7 +42,7 @@ def read_folder(folder: Path | str) -> tuple[Part, Part]:
     cache = data_dir() / "folders" / (hashlib.sha256(str(folder).encode()).hexdigest()[:16] + ".pt")
     kept = read_cache(cache, fingerprint)
     if kept is None:
-        kept = {part: decode(samples[part], folder) for part in samples}
+        kept = decode_all(samples, folder)
         write_cache(cache, {"fingerprint": fingerprint, **kept})
     return tuple((*kept[part], classes) for part in ("train", "test"))
 
@@ -81,24 +81,30 @@ def fingerprint_of(folder: Path, samples: dict[str, list[tuple[str, int]]]) -> s
     return digest.hexdigest()
 
 
-def decode(samples: list[tuple[str, int]], folder: Path) -> tuple[Tensor, Tensor]:
-    """Decode all pictures of one part; images (N, 3, 32, 32) uint8 and targets (N,) int64."""
-    images = np.empty((len(samples), SIZE, SIZE, 3), np.uint8)
-    unreadable = []
+def decode_all(samples: dict[str, list[tuple[str, int]]], folder: Path) -> dict[str, list[Tensor]]:
+    """Decode all pictures, or raise ValueError with the names of those of both parts that can't be."""
+    decoded, unreadable = {}, []
+    for part in samples:
+        decoded[part] = decode(samples[part], unreadable)
+    if unreadable:
+        more = f"\n  and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
+        raise ValueError(
+            f"{len(unreadable)} of {sum(map(len, samples.values()))} pictures in {folder} can't be read; "
+            "mend or remove them:\n  " + "\n  ".join(unreadable[:LISTED]) + more
+        )
+    return decoded
+
+
+def decode(samples: list[tuple[str, int]], unreadable: list[str]) -> list[Tensor]:
+    """Decode one part: images (N, 3, 32, 32) uint8 and targets (N,) int64; what can't be read is added to a list."""
+    images = np.zeros((len(samples), SIZE, SIZE, 3), np.uint8)
     for index, (path, _) in enumerate(tqdm(samples, "reading pictures", unit=" pictures", disable=None, leave=False)):
         try:
             images[index] = open_picture(path)
         except ValueError as error:
             unreadable.append(str(error))
-    if unreadable:
-        more = f"\n  and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
-        raise ValueError(
-            f"{len(unreadable)} of {len(samples)} pictures in {folder} can't be read; mend or remove them:\n  "
-            + "\n  ".join(unreadable[:LISTED])
-            + more
-        )
     targets = torch.tensor([target for _, target in samples])
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets
+    return [torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets]
 
 
 def open_picture(path: Path | str, size: int = SIZE) -> Image.Image:
@@ -143,9 +149,9 @@ def read_cache(cache: Path, fingerprint: str) -> dict[str, list[Tensor]] | None:
     """What was decoded earlier, or None where it is missing, damaged or of another state of the folder."""
     try:
         kept = torch.load(cache, weights_only=True)
+        return kept if kept["fingerprint"] == fingerprint else None
     except Exception:  # whatever is wrong with a cache, the remedy is to make it anew
         return None
-    return kept if kept.get("fingerprint") == fingerprint else None
 
 
 def write_cache(cache: Path, content: dict) -> None:
@@ -153,7 +159,10 @@ def write_cache(cache: Path, content: dict) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         temporary = cache.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(content, temporary)
-        os.replace(temporary, cache)
-    except OSError as error:
+        try:
+            torch.save(content, temporary)
+            os.replace(temporary, cache)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError is what torch.save makes of a full disk
         warnings.warn(f"the decoded pictures could not be kept in {cache}: {error}", stacklevel=2)
