@@ -227,7 +227,7 @@ def test_no_command_of_a_file_is_run(saved, tmp_path, form):
     ran, path = tmp_path / "ran", tmp_path / "evil.pth"
     command = Command(f"touch {ran}")
     if form == "raw":
-        path.write_bytes(pickle.dumps(command))
+        path.write_bytes(pickle.dumps(command, protocol=2))
     elif form == "in a checkpoint":
         torch.save({**torch.load(saved[0], weights_only=True), "settings": command}, path)
     else:
@@ -257,7 +257,11 @@ def test_a_truncated_file_is_told_in_a_sentence(saved, share):
     [
         (lambda path: path.write_text("epoch,loss\n0,2.3\n"), ValueError, "damaged or no checkpoint at all"),
         (lambda path: path.write_bytes(b"\x80\x02}q\x00."), ValueError, "damaged or no checkpoint at all"),
-        (lambda path: zipfile.ZipFile(path, "w").writestr("notes", "epoch 0"), ValueError, "damaged or no checkpoint at all"),
+        (
+            lambda path: zipfile.ZipFile(path, "w").writestr("notes", "epoch 0"),
+            ValueError,
+            "damaged or no checkpoint at all",
+        ),
         (lambda path: path.mkdir(), ValueError, "is a folder; give a checkpoint in it"),
         (lambda path: None, FileNotFoundError, "doesn't exist"),
         (lambda path: torch.save(torch.ones(3), path), ValueError, "holds a Tensor, not a checkpoint"),

@@ -156,7 +156,10 @@ def test_pictures_of_any_kind_become_32x32_rgb(tmp_path):
     make_folder(tmp_path)
     for name, save in PICTURES.items():
         save(tmp_path / "train" / "cat" / name)
-        assert (open_picture(tmp_path / "train" / "cat" / name).size, open_picture(tmp_path / "train" / "cat" / name).mode) == (
+        assert (
+            open_picture(tmp_path / "train" / "cat" / name).size,
+            open_picture(tmp_path / "train" / "cat" / name).mode,
+        ) == (
             (32, 32),
             "RGB",
         )
@@ -341,7 +344,11 @@ def test_a_folder_that_cannot_be_used_is_told_in_a_sentence(tmp_path, make, mess
 
 def test_all_unreadable_pictures_of_both_parts_are_named(tmp_path):
     make_folder(tmp_path)
-    bad = [tmp_path / "train" / "bird" / "0.png", tmp_path / "train" / "cat" / "new.jpg", tmp_path / "test" / "cat" / "2.png"]
+    bad = [
+        tmp_path / "train" / "bird" / "0.png",
+        tmp_path / "train" / "cat" / "new.jpg",
+        tmp_path / "test" / "cat" / "2.png",
+    ]
     bad[0].write_bytes(b"")
     bad[1].write_text("no picture")
     bad[2].write_bytes(bad[2].read_bytes()[:500])

@@ -334,9 +334,7 @@ def test_range_refused_with_416_is_fetched_from_scratch(server, tmp_path):
     assert server.log == [("no_part", f"bytes={HALF}-"), ("no_part", None)]
 
 
-@pytest.mark.parametrize(
-    "mode", ["no_part_of_another", "short", "page", "another_range", "missing", "silent"]
-)
+@pytest.mark.parametrize("mode", ["no_part_of_another", "short", "page", "another_range", "missing", "silent"])
 def test_a_source_with_another_file_does_not_cost_the_bytes_we_have(server, tmp_path, mode):
     (tmp_path / PART).write_bytes(ARCHIVE[:HALF])
     assert_usable(small(server, mode, "ok", timeout=1)(tmp_path, download=True), tmp_path)
@@ -450,9 +448,7 @@ def test_an_archive_put_by_hand_is_used(server, tmp_path):
     assert server.log == []
 
 
-@pytest.mark.parametrize(
-    "content, reason", [(WRONG, "wrong content: MD5"), (ARCHIVE[:-1], f"{SIZE - 1:,} bytes")]
-)
+@pytest.mark.parametrize("content, reason", [(WRONG, "wrong content: MD5"), (ARCHIVE[:-1], f"{SIZE - 1:,} bytes")])
 def test_a_damaged_archive_put_by_hand_is_named_and_replaced(server, tmp_path, content, reason):
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(RuntimeError, match=rf"{NAME} \({reason}"), pytest.warns(UserWarning, match=reason):

@@ -122,7 +122,13 @@ def test_losses_are_logged_under_the_steps_they_belong_to(tiny, first_step, log_
     expected = [loss_fn(model(images), targets).item() for images, targets in loader]
     logged = []
     train_one_epoch(
-        model, loader, loss_fn, optimizer, log=lambda *entry: logged.append(entry), first_step=first_step, log_every=log_every
+        model,
+        loader,
+        loss_fn,
+        optimizer,
+        log=lambda *entry: logged.append(entry),
+        first_step=first_step,
+        log_every=log_every,
     )
     assert [(tag, step) for tag, _, step in logged] == [("train_loss", step) for step in steps]
     assert [value for _, value, _ in logged] == pytest.approx([expected[step - first_step - 1] for step in steps])

@@ -19,6 +19,7 @@ EXECUTE = [
     "notebook",
     "--execute",
     "--inplace",
+    "--coalesce-streams",  # how a cell's lines are cut into pieces differs from run to run
     "--ExecutePreprocessor.record_timing=False",
 ]
 NORMALISE = ["nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys"]

@@ -3,20 +3,22 @@
 import contextlib
 import json
 import os
-import shlex
 import signal
 import sys
 import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
-def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) -> SummaryWriter:
+def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) -> "SummaryWriter":
     """Open a SummaryWriter whose curves hold exactly `points`, whatever an earlier, interrupted run had written.
 
     The points are written to a new event file, and only then the older ones removed: a run that resumes from a
@@ -26,6 +28,8 @@ def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) 
         log_dir: made if missing.
         points: (tag, value, step) of the run so far.
     """
+    from torch.utils.tensorboard import SummaryWriter  # here: the server, below, does without torch
+
     log_dir = Path(log_dir)
     older = list(log_dir.glob("events.out.tfevents.*"))
     # purge_step tells a TensorBoard that is open now to forget what it has already drawn.
@@ -70,21 +74,22 @@ def show(log_dir: Path | str, height: int = 600) -> None:
     forget_dead_servers()
     program = Path(sys.executable).with_name("tudui-tensorboard")
     os.environ["TENSORBOARD_BINARY"] = str(program if program.exists() else program.with_suffix(".exe"))
-    arguments = f"--logdir {shlex.quote(Path(log_dir).resolve().as_posix())} --host 127.0.0.1 --port 0"
-    if not os.environ.get("TUDUI_HEADLESS"):
-        notebook.start(arguments)
-        return
-    started = manager.start(shlex.split(arguments))
+    os.environ["TUDUI_BOARD_OWNER"] = str(os.getpid())
+    started = manager.start(["--logdir", str(Path(log_dir).resolve()), "--host", "127.0.0.1", "--port", "0"])
     if not isinstance(started, manager.StartLaunched | manager.StartReused):
         raise RuntimeError(f"TensorBoard didn't start ({started}); `tudui doctor` says why.")
-    print("TensorBoard is running. In JupyterLab its page appears here.")
+    if os.environ.get("TUDUI_HEADLESS"):
+        print("TensorBoard is running. In JupyterLab its page appears here.")
+    else:
+        notebook.display(port=started.info.port, height=height)
 
 
-def served_tags(log_dir: Path | str, *, wait: float = 30) -> list[str]:
-    """Ask the running TensorBoard of `log_dir` which curves it shows.
+def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 30) -> list[str]:
+    """Ask the running TensorBoard of `log_dir` which curves it shows, or which pictures.
 
     Args:
         log_dir: as given to `show`.
+        plugin: "scalars" for curves, "images" for pictures.
         wait: seconds to wait until it has read the files.
 
     Raises:
@@ -93,10 +98,12 @@ def served_tags(log_dir: Path | str, *, wait: float = 30) -> list[str]:
     server = find_server(log_dir)
     if server is None:
         raise RuntimeError(f"no TensorBoard is running for {log_dir}: call board.show(log_dir) first.")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy doesn't know this machine
     deadline = time.monotonic() + wait
     tags: set[str] = set()
     while not tags and time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/data/plugin/scalars/tags", timeout=wait) as reply:
+        page = f"http://127.0.0.1:{server.port}/data/plugin/{plugin}/tags"
+        with opener.open(page, timeout=wait) as reply:
             tags = {tag for run in json.load(reply).values() for tag in run}
         time.sleep(0.1)
     return sorted(tags)
@@ -118,7 +125,7 @@ def find_server(log_dir: Path | str):
     from tensorboard import manager
 
     folder = Path(log_dir).resolve()
-    servers = [entry for entry in manager.get_all() if psutil.pid_exists(entry.pid)]
+    servers = [entry for entry in manager.get_all() if is_alive(entry)]
     return next((entry for entry in servers if entry.logdir and Path(entry.logdir) == folder), None)
 
 
@@ -127,19 +134,30 @@ def forget_dead_servers() -> None:
     from tensorboard import manager
 
     for entry in manager.get_all():
-        if not psutil.pid_exists(entry.pid):
+        if not is_alive(entry):
             Path(manager._get_info_dir(), f"pid-{entry.pid}.info").unlink(missing_ok=True)
 
 
+def is_alive(entry) -> bool:
+    """Whether the server of this entry runs: not ended, not dead and unburied, its number not another process's now."""
+    try:
+        process = psutil.Process(entry.pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < entry.start_time + 60
+    except psutil.NoSuchProcess:
+        return False
+
+
 def serve() -> None:
-    """Run TensorBoard until the process that started it is gone; the command `tudui-tensorboard`."""
+    """Run TensorBoard until the process that called `show` is gone; the command `tudui-tensorboard`."""
     from tensorboard import main
 
-    parent = psutil.Process().parent()
+    # Not simply the parent: on Windows a launcher stands between, which outlives the notebook's kernel.
+    owner = psutil.Process(int(os.environ.get("TUDUI_BOARD_OWNER") or os.getppid()))
 
     def watch() -> None:
-        while psutil.Process().parent() == parent:
-            time.sleep(1)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(1)
         signal.raise_signal(signal.SIGTERM)  # TensorBoard removes its entry and exits
 
     threading.Thread(target=watch, daemon=True).start()

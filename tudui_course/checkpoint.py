@@ -2,10 +2,8 @@
 
 import io
 import os
-import pickle
 import random
-import re
-import zipfile
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from tudui_course.legacy import damaged, read_whole_model
 from tudui_course.loop import EpochRecord, Progress
 from tudui_course.metrics import EpochResult
 from tudui_course.model import Tudui, TuduiNorm
@@ -98,10 +97,21 @@ def read_checkpoint(path: Path | str) -> dict:
     content = read_tensors(path)
     if content.get("format") != FORMAT:
         raise ValueError(f"{path} holds no checkpoint of this course but {describe(content)}.")
+    if not isinstance(content.get("version"), int):
+        raise ValueError(damaged(path))
     if content["version"] > VERSION:
         raise ValueError(
             f"{path} has format version {content['version']}, but this package reads up to {VERSION}: update it."
         )
+    classes = content.get("classes")
+    if not (
+        {"network", "settings", "progress", "optimizer", "random"} <= content.keys()
+        and is_state_dict(content.get("model"))
+        and isinstance(content["network"], str)
+        and isinstance(content["settings"], dict)
+        and (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
+    ):
+        raise ValueError(damaged(path))
     return content
 
 
@@ -113,29 +123,15 @@ def read_tensors(path: Path | str) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} doesn't exist; a run's checkpoints are named tudui_0.pth, tudui_1.pth ...")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(refusal(path, str(error))) from None
-    except Exception as error:  # torch raises whatever its zip and pickle readers stumble over in a damaged file
-        if isinstance(error, PermissionError):
-            raise ValueError(f"{path} can't be read: {error.strerror}.") from None
-        raise ValueError(
-            f"{path} is damaged or no checkpoint at all; use another one, for example an earlier epoch's."
-        ) from None
+        with warnings.catch_warnings(action="ignore"):  # what torch warns of is said once, in our words, or mended
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}.") from None
+    except Exception:  # torch raises whatever its zip and pickle readers stumble over
+        return read_whole_model(path)  # the weights of the lesson's torch.save(model), or what is wrong with the file
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {describe(content)}, not a checkpoint.")
     return content
-
-
-def refusal(path: Path, reason: str) -> str:
-    """Say why a file was not opened; one that names classes would run their code."""
-    named = sorted(set(re.findall(r"GLOBAL (\S+)", reason)))
-    if named and zipfile.is_zipfile(path):
-        return (
-            f"{path} was not opened: it asks for {', '.join(named)}, and opening it would run code from the file. "
-            "Have its author save model.state_dict() instead of the whole model."
-        )
-    return f"{path} is damaged or no checkpoint at all; use another one, for example an earlier epoch's."
 
 
 def describe(content: object) -> str:
@@ -148,10 +144,11 @@ def describe(content: object) -> str:
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
-    """Build the network that a checkpoint, or a bare state_dict of one of the course's networks, belongs to.
+    """Build the network that a checkpoint, or an older file with one of the course's networks, belongs to.
 
     Args:
-        path: a checkpoint of this package, or a file made with `torch.save(model.state_dict(), path)`.
+        path: a checkpoint of this package, or a file made with `torch.save(model.state_dict(), path)` or, as the
+            lesson does, with `torch.save(model, path)`; it may have been saved on another device.
         device: where to put the model.
 
     Returns:
@@ -163,9 +160,10 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
     content = read_tensors(path)
     if content.get("format") == FORMAT:
         content = read_checkpoint(path)
-    elif all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
+    elif is_state_dict(content):
         network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
-        content = {"network": network, "model": content, "settings": {}, "classes": None}
+        weights = {name.replace("model.", "model1.", 1): value for name, value in content.items()}  # the original's
+        content = {"network": network, "model": weights, "settings": {}, "classes": None}
     else:
         raise ValueError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
     if content["network"] not in MODELS:
@@ -175,6 +173,39 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
     model = MODELS[content["network"]](len(content["classes"] or range(10)))
     load_weights(model, content["model"], path)
     return model.to(device).eval(), content
+
+
+def is_state_dict(content: object) -> bool:
+    """Whether it is a dict of nothing but named tensors."""
+    return isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    )
+
+
+def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> nn.Module:
+    """Write the weights of an older file, a whole model or a bare state_dict, as a checkpoint of this package.
+
+    Args:
+        old: the file; nothing in it is run.
+        new: the checkpoint to write; missing folders are made.
+        overwrite: replace `new` if it is there.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `load_model`, `new` exists or can't be written.
+    """
+    new = Path(new)
+    if new.is_dir():
+        raise ValueError(f"{new} is a folder; give the name of a file, for example {new / 'tudui.pth'}.")
+    if new.exists() and not overwrite:
+        raise ValueError(f"{new} exists: give another name, or replace it with --overwrite.")
+    model, content = load_model(old)
+    if "format" in content:
+        raise ValueError(f"{old} is a checkpoint of this course already: there is nothing to convert.")
+    save_checkpoint(new, model)
+    return model
 
 
 def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:
@@ -196,6 +227,8 @@ def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=
     Returns:
         The `Progress` to hand to `fit`.
     """
+    if checkpoint["optimizer"] is None:
+        raise ValueError(f"{path} holds weights alone, without what it takes to go on training; start another run.")
     load_weights(model, checkpoint["model"], path)
     optimizer.load_state_dict(checkpoint["optimizer"])
     if scheduler is not None:

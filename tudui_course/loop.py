@@ -242,7 +242,9 @@ def fit(
         if progress.batch == len(train_loader):  # not stopped in the middle
             test = evaluate(model, test_loader, loss_fn, device, precision=precision)
             if not math.isfinite(test.loss):
-                raise DivergedError(f"epoch {progress.epoch + 1}: the test loss is {test.loss}: try a smaller learning rate.")
+                raise DivergedError(
+                    f"epoch {progress.epoch + 1}: the test loss is {test.loss}: try a smaller learning rate."
+                )
             record("test_loss", test.loss, progress.epoch)
             record("test_accuracy", test.accuracy, progress.epoch)
             finish_epoch(progress, test)

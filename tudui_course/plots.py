@@ -79,10 +79,23 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str], ax: Axes | None = Non
     ax.set_yticks(range(len(classes)), classes)
     ax.set(xlabel="predicted", ylabel="true")
     for row, column in np.ndindex(shares.shape):
-        if shares[row, column] >= 0.005:
+        if f"{shares[row, column]:.2f}" != "0.00":
             colour = "white" if shares[row, column] > 0.5 else "black"
             ax.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=7)
     ax.figure.colorbar(image, ax=ax, label="share of the true class", fraction=0.046)
+    return ax
+
+
+def plot_probabilities(top: Sequence[tuple[str, float]], ax: Axes | None = None) -> Axes:
+    """Draw the most probable classes, (name, probability) as `Prediction.top` gives them, as bars from the top down."""
+    ax = ax or new_axes(4, 0.5 + 0.4 * len(top))
+    names, probabilities = zip(*top, strict=True)
+    bars = ax.barh(range(len(top)), probabilities, color=[BLUE] + [SKY] * (len(top) - 1))
+    ax.bar_label(bars, [f"{probability:.2f}" for probability in probabilities], padding=3, fontsize=8)
+    ax.set_yticks(range(len(top)), names, parse_math=False)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.18), xticks=[0, 0.5, 1], xlabel="probability")
+    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 

@@ -81,14 +81,16 @@ def train(
         refuse_existing(run_dir, overwrite)
 
     train_set, test_set = read_data(settings.data, limit=settings.limit)
+    shuffle = settings.order == "shuffled"
+    train_set = train_set if shuffle else train_set.mixed(settings.seed)
     seed_everything(settings.seed)
     model = place(Tudui(len(train_set.classes)), device)
     loss_fn = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr)
-    loaders = make_loaders(train_set, test_set, settings.batch_size, seed=settings.seed)
+    loaders = make_loaders(train_set, test_set, settings.batch_size, seed=settings.seed, shuffle=shuffle)
     progress = Progress()
     if checkpoint:
-        refuse_other_data(train_set, checkpoint)
+        refuse_other_data(train_set, test_set, checkpoint)
         progress = restore(checkpoint, model, optimizer, path=run_dir)
 
     prepare_folder(run_dir, overwrite and not resume)
@@ -237,7 +239,7 @@ def newest_checkpoint(run_dir: Path) -> dict:
 def full_name(data: str) -> str:
     """The name of a data set as it is, a folder with its full path, so that a run can be resumed from anywhere."""
     folder = Path(data).expanduser()
-    return str(folder.resolve()) if data not in NAMES and folder.is_dir() else data
+    return str(folder.resolve()) if data and data not in NAMES and folder.is_dir() else data
 
 
 def free_run_dir(settings: Settings) -> Path:
@@ -284,10 +286,10 @@ def refuse_changes(settings: Settings, stored: dict) -> None:
             )
 
 
-def refuse_other_data(train_set, checkpoint: dict) -> None:
+def refuse_other_data(train_set, test_set, checkpoint: dict) -> None:
     """Raise ValueError where the data are no longer those that the run was begun with."""
-    history = checkpoint["progress"]["history"]
-    if train_set.classes != checkpoint["classes"] or (history and history[0]["train"]["count"] != len(train_set)):
+    counts = [(row["train"]["count"], row["test"]["count"]) for row in checkpoint["progress"]["history"]]
+    if train_set.classes != checkpoint["classes"] or any(count != (len(train_set), len(test_set)) for count in counts):
         raise ValueError(
             "the data have changed since this run was begun (other classes or another number of pictures); "
             "put them back, or start another run."

@@ -24,6 +24,8 @@ class Settings:
     """Learning rate of SGD."""
     seed: int = 0
     """Decides initial weights and the order of the pictures."""
+    order: Literal["shuffled", "fixed"] = "shuffled"
+    """shuffled: another order in each epoch. fixed: one mixed order for all epochs, as the lesson reads CIFAR-10."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps ... auto takes an accelerator where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -43,6 +45,8 @@ class Settings:
             raise ValueError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
+        if self.order not in ("shuffled", "fixed"):
+            raise ValueError(f"order is {self.order!r}, but it must be shuffled or fixed.")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"precision is {self.precision!r}, but it must be auto, float32 or bfloat16.")
 

@@ -1,6 +1,8 @@
 """A folder of pictures, DIR/train/<class>/* and DIR/test/<class>/*, decoded once and kept."""
 
+import functools
 import hashlib
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -13,6 +15,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 from tqdm import tqdm
 
 from tudui_course.runtime import data_dir
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
 
 SIZE = 32
 LISTED = 20  # unreadable pictures named in a message
@@ -107,31 +111,46 @@ def decode(samples: list[tuple[str, int]], unreadable: list[str]) -> list[Tensor
     return [torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets]
 
 
-def open_picture(path: Path | str, size: int = SIZE) -> Image.Image:
+def open_picture(path: Path | str, size: int = SIZE, *, crop: bool = True) -> Image.Image:
     """Read a picture of any mode and size as the network sees it: upright, RGB, size x size.
 
     The shorter side is scaled to `size` and the middle cut out, so nothing is squeezed; transparent parts become
-    white.
+    white. With crop=False nothing is cut off, and the longer side is `size` at most.
 
     Raises:
         ValueError: it is no picture, damaged, or so large that decoding it would fill the memory.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(action="ignore"):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=formats()) as image:
                 image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
                 image = ImageOps.exif_transpose(image)
-                return ImageOps.fit(to_rgb(image), (size, size), Image.Resampling.BILINEAR)
+                image = to_rgb(image)
+                if not crop:
+                    image.thumbnail((size, size), Image.Resampling.BILINEAR)
+                    return image
+                return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         limit = Image.MAX_IMAGE_PIXELS // 10**6
         raise ValueError(f"{path}: more than {limit} million pixels, not decoded; make it smaller first.") from None
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture that can be read.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        reason = "a folder, not a picture" if os.path.isdir(path) else error
-        reason = "no such file" if isinstance(error, FileNotFoundError) else reason
+        phone = str(path).lower().endswith((".heic", ".heif"))
+        hint = " (HEIC, as phones take them: save it as JPEG first)" if phone else ""
+        raise ValueError(f"{path}: not a picture that can be read{hint}.") from None
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file.") from None
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = "a folder, not a picture" if os.path.isdir(path) else reason
         raise ValueError(f"{path}: {reason}.") from None
+
+
+@functools.cache
+def formats() -> list[str]:
+    """All formats that Pillow decodes itself; for EPS it would start Ghostscript, which runs programs in the file."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -149,7 +168,7 @@ def read_cache(cache: Path, fingerprint: str) -> dict[str, list[Tensor]] | None:
     """What was decoded earlier, or None where it is missing, damaged or of another state of the folder."""
     try:
         kept = torch.load(cache, weights_only=True)
-        return kept if kept["fingerprint"] == fingerprint else None
+        return {part: kept[part] for part in ("train", "test")} if kept["fingerprint"] == fingerprint else None
     except Exception:  # whatever is wrong with a cache, the remedy is to make it anew
         return None
 

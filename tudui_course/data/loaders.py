@@ -58,9 +58,11 @@ class InMemory(Dataset):
 
     def first(self, limit: int) -> "InMemory":
         """The same classes with at most `limit` pictures, drawn evenly over the set (a folder is sorted by class)."""
-        if not 0 < limit < len(self):
-            return self
-        index = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:limit]
+        return self.mixed(seed=0, limit=limit) if 0 < limit < len(self) else self
+
+    def mixed(self, seed: int, limit: int | None = None) -> "InMemory":
+        """The same pictures (at most `limit` of them) in a random order that the seed decides."""
+        index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:limit]
         return InMemory(self.images[index], self.targets[index], self.classes)
 
 
@@ -84,7 +86,7 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
             )
         except RuntimeError as error:  # what torchvision raises, a user's mistake for us
             raise ValueError(str(error)) from None
-    elif Path(data).expanduser().is_dir():
+    elif data and Path(data).expanduser().is_dir():
         train, test = (InMemory(*part) for part in read_folder(Path(data).expanduser()))
     else:
         raise ValueError(

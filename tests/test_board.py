@@ -1,0 +1,229 @@
+"""TensorBoard: curves without gaps or doubles, and servers that are one's own and end with the notebook."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tudui_course import board
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory):
+    """An empty folder where TensorBoard keeps its entries, for these tests and the processes they start."""
+    folder = tmp_path_factory.mktemp("entries")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setenv("TUDUI_HEADLESS", "1")
+        patch.setattr(tempfile, "tempdir", None)  # read TMPDIR again
+        yield folder / ".tensorboard-info"
+    tempfile.tempdir = None
+
+
+@pytest.fixture(scope="module")
+def runs(entries, tmp_path_factory):
+    """Two folders of runs, with the curves `first` and `second`; their servers are stopped in the end."""
+    folders = [tmp_path_factory.mktemp(tag) for tag in ("first", "second")]
+    for folder in folders:
+        board.open_writer(folder, [(folder.name[:-1], 1.0, 0)]).close()
+    yield folders
+    for folder in folders:
+        board.stop(folder)
+
+
+@pytest.fixture
+def kernel(runs):
+    """Another process that shows the second folder, as another notebook would, and waits."""
+    code = f"from tudui_course import board; board.show({str(runs[1])!r}); print('shown', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert b"TensorBoard is running" in process.stdout.readline()
+        assert process.stdout.readline().strip() == b"shown"
+        yield process
+        process.kill()
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return value
+
+
+# ---- event files ----
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    with board.open_writer(tmp_path) as writer:
+        for step in (100, 200, 300):
+            writer.add_scalar("train_loss", 3 - step / 100, step)
+        writer.add_scalar("test_loss", 0.5, 1)
+    assert board.read_scalars(tmp_path) == {"train_loss": [(100, 2.0), (200, 1.0), (300, 0.0)], "test_loss": [(1, 0.5)]}
+
+
+def test_more_points_than_tensorboard_keeps_by_default_are_read_back(tmp_path):
+    with board.open_writer(tmp_path, [("loss", 1.0, step) for step in range(20_000)]):
+        pass
+    assert len(board.read_scalars(tmp_path)["loss"]) == 20_000
+
+
+def test_a_resumed_run_has_no_point_twice_and_none_missing(tmp_path):
+    with board.open_writer(tmp_path) as writer:  # killed after step 5; its last checkpoint knows steps 1 to 3
+        for step in range(1, 6):
+            writer.add_scalar("train_loss", 10.0 * step, step)
+    known = [("train_loss", 10.0 * step, step) for step in range(1, 4)]
+    for _ in range(2):  # and killed again at once
+        writer = board.open_writer(tmp_path, known)
+        assert board.read_scalars(tmp_path) == {"train_loss": [(1, 10.0), (2, 20.0), (3, 30.0)]}
+        writer.close()
+    with board.open_writer(tmp_path, known) as writer:
+        writer.add_scalar("train_loss", 4.5, 4)
+    assert board.read_scalars(tmp_path) == {"train_loss": [(1, 10.0), (2, 20.0), (3, 30.0), (4, 4.5)]}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_other_files_of_the_folder_stay(tmp_path):
+    (tmp_path / "tudui_0.pth").write_bytes(b"weights")
+    board.open_writer(tmp_path).close()
+    board.open_writer(tmp_path).close()
+    assert (tmp_path / "tudui_0.pth").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_folder_without_event_files_says_what_to_do(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=rf"{folder} holds no TensorBoard files: train first"):
+        board.read_scalars(tmp_path / folder)
+
+
+# ---- servers ----
+
+
+def test_two_notebooks_show_their_own_folders(runs, kernel, capsys):
+    board.show(runs[0])
+    assert capsys.readouterr().out == "TensorBoard is running. In JupyterLab its page appears here.\n"
+    assert board.served_tags(runs[0]) == ["first"]
+    assert board.served_tags(runs[1]) == ["second"]
+    first, second = (board.find_server(folder) for folder in runs)
+    assert (first.pid, first.port) != (second.pid, second.port)
+    assert psutil.Process(second.pid).ppid() == kernel.pid or sys.platform == "win32"
+
+    board.show(runs[0])
+    assert board.find_server(runs[0]) == first, "a second show() uses the server that is there"
+
+    board.stop(runs[0])
+    assert not psutil.pid_exists(first.pid) and board.find_server(runs[0]) is None
+    assert board.served_tags(runs[1]) == ["second"], "the other one goes on"
+    board.stop(runs[0])  # nothing to stop, nothing to say
+
+
+@pytest.mark.parametrize("ending", ["quietly", "killed"])
+def test_the_server_ends_with_the_notebooks_kernel(runs, kernel, entries, ending):
+    server = board.find_server(runs[1])
+    entry = entries / f"pid-{server.pid}.info"
+    assert entry.exists()
+    if ending == "killed":
+        kernel.kill()
+    else:
+        kernel.communicate(b"\n")
+    assert until(lambda: not psutil.pid_exists(server.pid)), "the server outlived its notebook"
+    assert not entry.exists() or sys.platform == "win32"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the launcher below is a shell script")
+def test_a_launcher_between_notebook_and_server_does_not_keep_it_alive(runs, tmp_path):
+    """As on Windows, where the command is a program that starts Python and waits for it."""
+    launcher = tmp_path / "tudui-tensorboard"
+    launcher.write_text(f'#!/bin/sh\n"{Path(sys.executable).with_name("tudui-tensorboard")}" "$@"\n')
+    launcher.chmod(0o755)
+    python = tmp_path / "python"
+    code = f"import sys; sys.executable = {str(python)!r}; from tudui_course import board; board.show({str(runs[1])!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert until(lambda: board.find_server(runs[1]) is None)
+
+
+def test_a_killed_server_is_started_anew(runs, entries):
+    """Killed as by an out-of-memory killer: its entry stays, and it stays this process's child, unburied."""
+    board.show(runs[0])
+    dead = board.find_server(runs[0])
+    psutil.Process(dead.pid).kill()
+    assert until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE if sys.platform == "linux" else True)
+    assert board.find_server(runs[0]) is None
+    board.show(runs[0])
+    assert board.find_server(runs[0]).pid != dead.pid
+    assert board.served_tags(runs[0]) == ["first"]
+    assert not (entries / f"pid-{dead.pid}.info").exists()
+
+
+def test_entries_of_dead_servers_are_forgotten(entries, tmp_path):
+    """One whose process is gone, and one whose number another process bears now."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    now = int(time.time())
+    for pid, start in ((gone.pid, now), (os.getpid(), int(psutil.Process().create_time()) - 3600)):
+        write_entry(entries, pid, start, tmp_path)
+    assert board.find_server(tmp_path) is None
+    board.forget_dead_servers()
+    assert not [path for path in entries.iterdir() if str(tmp_path) in path.read_text()]
+
+
+def write_entry(entries: Path, pid: int, start: int, log_dir: Path) -> None:
+    from tensorboard import manager, version
+
+    fields = {"version": version.VERSION, "start_time": start, "pid": pid, "port": 6006, "path_prefix": ""}
+    fields |= {"logdir": str(log_dir), "db": "", "cache_key": manager.cache_key(str(log_dir), [], {})}
+    entries.mkdir(exist_ok=True)
+    (entries / f"pid-{pid}.info").write_text(json.dumps(fields))
+
+
+def test_asking_where_nothing_runs_says_what_to_do(entries, tmp_path):
+    with pytest.raises(RuntimeError, match=r"no TensorBoard is running for .*: call board\.show\(log_dir\) first"):
+        board.served_tags(tmp_path)
+
+
+def test_a_proxy_is_not_asked_for_this_machine(runs, monkeypatch):
+    board.show(runs[0])
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert board.served_tags(runs[0]) == ["first"]
+
+
+def test_a_server_that_cannot_start_is_reported(entries, tmp_path, monkeypatch):
+    from tensorboard import manager
+
+    failed = manager.StartFailed(exit_code=1, stdout="", stderr="Address already in use")
+    monkeypatch.setattr(manager, "start", lambda arguments: failed)
+    with pytest.raises(RuntimeError, match=r"TensorBoard didn't start .*Address already in use.*tudui doctor"):
+        board.show(tmp_path)
+
+
+def test_the_frame_has_the_height_asked_for(runs, monkeypatch):
+    from tensorboard import notebook
+
+    shown = []
+    monkeypatch.delenv("TUDUI_HEADLESS")
+    monkeypatch.setattr(notebook, "display", lambda **options: shown.append(options))
+    board.show(runs[0], height=450)
+    assert shown == [{"port": board.find_server(runs[0]).port, "height": 450}]
+
+
+def test_the_server_is_light():
+    """It runs beside every notebook; importing torch would cost it half a gigabyte and some seconds."""
+    code = "import sys; from tudui_course.board import serve; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_page_is_served_to_this_machine_only(runs):
+    board.show(runs[0])
+    port = board.find_server(runs[0]).port
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    assert b"TensorBoard" in opener.open(f"http://127.0.0.1:{port}/").read()
+    listening = psutil.Process(board.find_server(runs[0]).pid).net_connections("inet")
+    assert {each.laddr.ip for each in listening if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}

@@ -1,0 +1,675 @@
+"""What torch.save(model) left: read where it is the lesson's network, refused where it asks for anything else."""
+
+import copyreg
+import functools
+import importlib
+import importlib.machinery
+import operator
+import os
+import pickle
+import runpy
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+import types
+import webbrowser
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tudui_course import cli
+from tudui_course.checkpoint import convert, load_model, read_checkpoint, restore, save_checkpoint
+from tudui_course.legacy import OLD_FORMAT
+from tudui_course.model import Tudui, TuduiNorm
+
+NETWORK = """
+from torch import nn
+class Tudui(nn.Module):
+    def __init__(self):
+        super(Tudui, self).__init__()
+        self.ATTRIBUTE = nn.Sequential(
+            nn.Conv2d(3,32,5,1,2), nn.MaxPool2d(2), nn.Conv2d(32,32,5,1,2), nn.MaxPool2d(2),
+            nn.Conv2d(32,64,5,1,2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64*4*4,64), nn.Linear(64,10))
+    def forward(self, x):
+        return self.ATTRIBUTE(x)
+"""
+# What the lesson's scripts do, for each place of the class, attribute, file format, device and content.
+SCRIPT = """
+import sys, types, warnings
+import torch
+warnings.simplefilter("ignore")
+model = sys.modules["model"] = types.ModuleType("model")
+cpu_tag = torch.serialization.location_tag
+for place in ("__main__", "model"):
+    for attribute in ("model1", "model"):
+        exec(NETWORK.replace("ATTRIBUTE", attribute), vars(sys.modules[place]))
+        tudui = sys.modules[place].Tudui()
+        for form in ("zip", "old"):
+            for device in ("cpu", "cuda:0"):
+                torch.serialization.location_tag = lambda storage: device
+                name = "-".join((place, attribute, form, device))
+                torch.save(tudui, name + ".pth", _use_new_zipfile_serialization=form == "zip")
+                torch.save(tudui.state_dict(), name + "-state.pth", _use_new_zipfile_serialization=form == "zip")
+                torch.serialization.location_tag = cpu_tag
+                torch.save(tudui(torch.ones(2, 3, 32, 32) / 2), name + ".logits")
+"""
+MADE = [
+    f"{place}-{attribute}-{form}-{device}{content}"
+    for place in ("__main__", "model")
+    for attribute in ("model1", "model")
+    for form in ("zip", "old")
+    for device in ("cpu", "cuda:0")
+    for content in ("", "-state")
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of files that scripts like the lesson's have made, in a process that knows nothing of this package."""
+    folder = tmp_path_factory.mktemp("made")
+    subprocess.run(
+        [sys.executable, "-c", f"NETWORK = {NETWORK!r}\n{SCRIPT}"], cwd=folder, check=True, env={**os.environ}
+    )
+    return folder
+
+
+@pytest.fixture
+def lesson(monkeypatch):
+    """The class `model.Tudui`, as if the lesson's model.py lay here."""
+    module = types.ModuleType("model")
+    exec(NETWORK.replace("ATTRIBUTE", "model1"), vars(module))
+    monkeypatch.setitem(sys.modules, "model", module)
+    return module.Tudui
+
+
+@pytest.fixture
+def tudui(monkeypatch, capsys):
+    """Run the command line in this process; gives exit code, standard output and standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tudui", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+# ---------------------------------------------------------------- what is the lesson's is read, and gives equal logits
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_file_of_the_lesson_gives_the_very_logits_it_gave_there(made, tmp_path, name):
+    if "cuda" in name:
+        assert b"cuda:0" in (made / f"{name}.pth").read_bytes()
+    logits = torch.load(made / f"{name.removesuffix('-state')}.logits", weights_only=True)
+    images = torch.ones(2, 3, 32, 32) / 2
+    model, content = load_model(made / f"{name}.pth")
+    assert type(model) is Tudui and not model.training and content["classes"] is None
+    assert torch.equal(model(images), logits)
+
+    assert type(convert(made / f"{name}.pth", tmp_path / "new" / "tudui.pth")) is Tudui
+    assert read_checkpoint(tmp_path / "new" / "tudui.pth")["network"] == "Tudui"
+    model, content = load_model(tmp_path / "new" / "tudui.pth")
+    assert torch.equal(model(images), logits)
+
+
+def test_files_of_torch_1_8_lack_what_later_versions_added(lesson, tmp_path):
+    old = {"training", "_parameters", "_buffers", "_non_persistent_buffers_set", "_backward_hooks", "_modules"}
+    old |= {"_is_full_backward_hook", "_forward_hooks", "_forward_pre_hooks", "_state_dict_hooks"}
+    old |= {"_load_state_dict_pre_hooks"}
+    model = lesson()
+    logits = model(torch.ones(1, 3, 32, 32))
+    for module in model.modules():
+        for key in [key for key in vars(module) if key.startswith("_") and key not in old]:
+            if key != "_reversed_padding_repeated_twice":
+                del vars(module)[key]
+    torch.save(model, tmp_path / "old.pth")
+    assert torch.equal(load_model(tmp_path / "old.pth")[0](torch.ones(1, 3, 32, 32)), logits)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("form", ["zip", "old"])
+def test_any_pickle_protocol_that_torch_writes_is_read(lesson, tmp_path, protocol, form):
+    model = lesson()
+    torch.save(model, tmp_path / "m.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=form == "zip")
+    weights = load_model(tmp_path / "m.pth")[0].state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("change", ["half", "bfloat16", "double", "channels_last", "shared storage", "a plain note"])
+def test_variants_of_the_same_network_are_read(lesson, tmp_path, change):
+    model = lesson()
+    if change == "channels_last":
+        model.to(memory_format=torch.channels_last)
+    elif change == "shared storage":
+        flat = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+        for parameter in model.parameters():
+            parameter.data, flat = flat[: parameter.numel()].view(parameter.shape), flat[parameter.numel() :]
+    elif change == "a plain note":
+        model.note = "my first network"
+    else:
+        getattr(model, change)()
+    torch.save(model, tmp_path / "m.pth")
+    weights = load_model(tmp_path / "m.pth")[0].state_dict()
+    assert all(torch.equal(weights[name], value.float()) for name, value in model.state_dict().items())
+    assert all(value.dtype == torch.float32 for value in weights.values())
+
+
+def test_reading_draws_no_random_number_and_changes_no_list_of_allowed_classes(lesson, tmp_path):
+    from tudui_course.legacy import read_whole_model
+
+    torch.save(lesson(), tmp_path / "m.pth")
+    before, allowed = torch.get_rng_state(), torch.serialization.get_safe_globals()
+    read_whole_model(tmp_path / "m.pth")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.serialization.get_safe_globals() == allowed
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command_says_what_it_converted_and_replaces_nothing_unasked(tudui, made, tmp_path):
+    old, new = made / "model-model-old-cuda:0.pth", tmp_path / "a" / "b" / "new.pth"
+    code, output, errors = tudui("convert", old, new)
+    assert (code, errors) == (0, "")
+    assert "145,578 parameters" in output and "optimizer" in output
+    before = new.read_bytes()
+    code, output, errors = tudui("convert", old, new)
+    assert (code, output) == (2, "") and "exists: give another name" in errors and new.read_bytes() == before
+    assert tudui("convert", old, new, "--overwrite")[0] == 0
+    assert [path.name for path in new.parent.iterdir()] == ["new.pth"]
+
+
+def test_what_can_not_be_converted_is_told_in_a_sentence(tudui, made, tmp_path):
+    save_checkpoint(tmp_path / "ours.pth", Tudui())
+    (tmp_path / "file").touch()
+    old = made / "__main__-model1-zip-cpu.pth"
+    for arguments, sentence in [
+        ((tmp_path / "ours.pth", tmp_path / "new.pth"), "a checkpoint of this course already"),
+        ((tmp_path / "nowhere.pth", tmp_path / "new.pth"), "doesn't exist"),
+        ((tmp_path, tmp_path / "new.pth"), "is a folder"),
+        ((old, tmp_path), "is a folder"),
+        ((old, tmp_path / "file" / "new.pth"), "can't be written"),
+    ]:
+        code, output, errors = tudui("convert", *arguments)
+        assert (code, output) == (2, "") and sentence in errors and errors.count("\n") == 1, errors
+    assert not (tmp_path / "new.pth").exists()
+
+
+def test_no_run_is_resumed_from_a_converted_file(made, tmp_path):
+    convert(made / "__main__-model1-zip-cpu.pth", tmp_path / "new.pth")
+    model = Tudui()
+    with pytest.raises(ValueError, match="weights alone"):
+        restore(read_checkpoint(tmp_path / "new.pth"), model, torch.optim.SGD(model.parameters()))
+
+
+# ------------------------------------------------------------------------------------------------ other networks
+
+
+def other_padding(model):
+    model.model1[0].padding = (0, 0)
+
+
+def other_classes(model):
+    model.model1[8] = nn.Linear(64, 5)
+
+
+def no_bias(model):
+    model.model1[7] = nn.Linear(1024, 64, bias=False)
+
+
+def fewer_layers(model):
+    del model.model1[8]
+
+
+def another_part(model):
+    model.more = nn.Linear(2, 2)
+
+
+def layers_swapped(model):
+    model.model1[5], model.model1[6] = model.model1[6], model.model1[5]
+
+
+def a_buffer(model):
+    model.register_buffer("mean", torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (other_padding, r"layer 0 has 'padding' \(0, 0\), not \(2, 2\)"),
+        (other_classes, r"layer 8 has 'out_features' 5, not 10"),
+        (no_bias, r"the bias of layer 7 is missing"),
+        (fewer_layers, r"the layers \['0', .*not 0 to 8"),
+        (another_part, r"its parts are \['model1', 'more'\]"),
+        (layers_swapped, r"layer 5 is a torch.nn.modules.flatten.Flatten, not a torch.nn.modules.pooling.MaxPool2d"),
+        (a_buffer, r"the network has the buffers \['mean'\]"),
+    ],
+)
+@pytest.mark.parametrize("form", ["zip", "old"])
+def test_another_network_is_told_by_where_it_differs(lesson, tmp_path, change, sentence, form):
+    model = lesson()
+    change(model)
+    torch.save(model, tmp_path / "m.pth", _use_new_zipfile_serialization=form == "zip")
+    with pytest.raises(ValueError, match="another network than Tudui: .*" + sentence):
+        load_model(tmp_path / "m.pth")
+
+
+def test_a_whole_model_of_another_class_is_named(lesson, tmp_path):
+    for model, name in [(nn.Linear(2, 2), "torch.nn.modules.linear.Linear"), (TuduiNorm(), "model.TuduiNorm")]:
+        torch.save(model, tmp_path / "m.pth")
+        with pytest.raises(ValueError, match=f"not opened: it asks for .*{name}"):
+            load_model(tmp_path / "m.pth")
+
+
+# ------------------------------------------------------------------------------------------------ malicious files
+
+
+class Reduce:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.reduction = function, arguments
+
+    def __reduce__(self):
+        return self.reduction
+
+    def __call__(self):
+        """Only so that pickle takes it for a function."""
+
+
+def touch(canary):
+    return f"touch '{canary}'"
+
+
+def code(canary):
+    return f"open({str(canary)!r}, 'w').close()"
+
+
+def script(canary):
+    """A Python file beside the canary that leaves it when it is run."""
+    path = canary.with_name("hubconf.py")
+    path.write_text(f"{code(canary)}\ndef tudui(): pass\n")
+    return os.fspath(path)
+
+
+def evil_file(canary):
+    path = canary.with_name("nested.pth")
+    torch.save(Reduce(os.system, touch(canary)), path)
+    return os.fspath(path)
+
+
+def text(string):
+    return b"X" + struct.pack("<I", len(string.encode())) + string.encode()
+
+
+def system_module():
+    return Reduce(importlib.import_module, "os")
+
+
+def stack_global_by_memo(canary):
+    """Protocol 4, the two parts of the name taken from the memo, which scanners that look for texts miss."""
+    name = text("system") + b"\x94" + text("posix") + b"\x94" + b"h\x01h\x00\x93"
+    return b"\x80\x04" + name + text(touch(canary)) + b"\x85R."
+
+
+def object_array(canary):
+    array = np.empty(1, dtype=object)
+    array[0] = Reduce(os.system, touch(canary))
+    return array
+
+
+def setstate_in_the_instance(canary):
+    """A first state puts `__setstate__` into the object, and a second state has it called."""
+    first = b"}" + text("__setstate__") + b"cposix\nsystem\nsb"
+    return b"\x80\x02cmodel\nTudui\n)\x81" + first + text(touch(canary)) + b"b."
+
+
+# Name: (what is pickled, what the refusal names). All of these leave the canary when they are unpickled.
+RUNNING = {
+    "os.system": (lambda c: Reduce(os.system, touch(c)), "posix.system"),
+    "posix.system in protocol 0": (lambda c: f"cposix\nsystem\n(S{touch(c)!r}\ntR.".encode(), "posix.system"),
+    "posix.system by INST": (lambda c: f"(S{touch(c)!r}\niposix\nsystem\n.".encode(), "posix.system"),
+    "posix.system by OBJ": (lambda c: f"(cposix\nsystem\nS{touch(c)!r}\no.".encode(), "posix.system"),
+    "posix.system by STACK_GLOBAL": (stack_global_by_memo, "posix.system"),
+    "copyreg extension": (lambda c: b"\x80\x02\x82\xf0" + text(touch(c)) + b"\x85R.", "copyreg.extension 240"),
+    "subprocess.Popen": (lambda c: Reduce(subprocess.Popen, ["touch", os.fspath(c)]), "subprocess.Popen"),
+    "subprocess.run": (lambda c: Reduce(subprocess.run, ["touch", os.fspath(c)]), "subprocess.run"),
+    "eval": (lambda c: Reduce(eval, code(c)), "asks for eval,"),
+    "exec": (lambda c: Reduce(exec, code(c)), "asks for exec,"),
+    "builtins.__import__": (
+        lambda c: Reduce(Reduce(getattr, Reduce(__import__, "os"), "system"), touch(c)),
+        "__import__",
+    ),
+    "getattr chain": (
+        lambda c: Reduce(
+            Reduce(getattr, Reduce(getattr, Reduce(getattr, system_module(), "path"), "os"), "system"), touch(c)
+        ),
+        "getattr",
+    ),
+    "nested reduce": (lambda c: Reduce(list, Reduce(map, exec, [code(c)])), "map"),
+    "OrderedDict of a call": (lambda c: Reduce(OrderedDict, Reduce(zip, Reduce(map, exec, [code(c)]), "x")), "zip"),
+    "torch.load inside": (
+        lambda c: Reduce(functools.partial(torch.load, weights_only=False), evil_file(c)),
+        "torch.serialization.load",
+    ),
+    "torch.hub": (
+        lambda c: Reduce(torch.hub._load_local, os.path.dirname(script(c)), "tudui"),
+        "torch.hub._load_local",
+    ),
+    "numpy array of objects": (object_array, "_reconstruct"),
+    "pickle.loads inside": (
+        lambda c: Reduce(pickle.loads, pickle.dumps(Reduce(os.system, touch(c)), 0)),
+        "pickle.loads",
+    ),
+    "webbrowser": (
+        lambda c: Reduce(operator.methodcaller("open", "x"), Reduce(webbrowser.get, f"touch {c} %s")),
+        "webbrowser.get",
+    ),
+    "importlib": (
+        lambda c: Reduce(
+            operator.methodcaller("load_module"), Reduce(importlib.machinery.SourceFileLoader, "evil", script(c))
+        ),
+        "SourceFileLoader",
+    ),
+    "runpy": (lambda c: Reduce(runpy.run_path, script(c)), "runpy.run_path"),
+    "operator.attrgetter": (
+        lambda c: Reduce(Reduce(operator.attrgetter("system"), system_module()), touch(c)),
+        "operator.attrgetter",
+    ),
+    "functools.partial": (lambda c: Reduce(functools.partial(os.system, touch(c))), "functools.partial"),
+    "copyreg._reconstructor": (
+        lambda c: Reduce(copyreg._reconstructor, Reduce(eval, f"[object, {code(c)}][0]"), object, None),
+        "copyreg._reconstructor",
+    ),
+    "overwritten __setstate__": (setstate_in_the_instance, "posix.system"),
+}
+
+
+def pickled(payload):
+    return payload if isinstance(payload, bytes) else pickle.dumps(payload, 2)
+
+
+def write(path, payload, container):
+    """Put a pickle into a file as torch would."""
+    if container == "raw":
+        path.write_bytes(payload)
+    elif container == "old":
+        head = [*OLD_FORMAT, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]
+        path.write_bytes(b"".join(pickle.dumps(part, 2) for part in head) + payload + pickle.dumps([], 2))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (("data.pkl", payload), ("byteorder", b"little"), ("version", b"3\n")):
+                archive.writestr(f"archive/{name}", content)
+
+
+def convert_to_new(path):
+    return convert(path, path.with_name("new.pth"))
+
+
+def assert_refused(path, read, named=""):
+    """One sentence, a ValueError, no new file."""
+    with pytest.raises(ValueError, match=path.name) as raised:
+        read(path)
+    sentence = str(raised.value)
+    assert named in sentence and sentence.isprintable() and len(sentence) < 700
+    assert raised.value.__cause__ is None and not path.with_name("new.pth").exists()
+
+
+@pytest.fixture
+def canary(tmp_path, lesson):
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place" / "canary"
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_this_would_run_if_it_were_unpickled(name, canary):
+    payload = pickled(RUNNING[name][0](canary))
+    copyreg.add_extension("posix", "system", 240)
+    try:
+        pickle.loads(payload)
+    except Exception as error:  # some stumble once they have run
+        print(error)
+    finally:
+        copyreg.remove_extension("posix", "system", 240)
+    end = time.monotonic() + 5
+    while not canary.exists() and time.monotonic() < end:  # Popen doesn't wait
+        time.sleep(0.01)
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+@pytest.mark.parametrize("container", ["zip", "old", "raw"])
+@pytest.mark.parametrize("name", RUNNING)
+def test_refused_by_name_and_not_run(name, container, read, canary):
+    make, named = RUNNING[name]
+    path = canary.with_name("evil.pth")
+    write(path, pickled(make(canary)), container)
+    assert_refused(path, read, named)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("command", ["convert", "evaluate"])
+@pytest.mark.parametrize("name", RUNNING)
+def test_the_command_line_says_so_in_one_line(name, command, canary, tudui):
+    path = canary.with_name("evil.pth")
+    write(path, pickled(RUNNING[name][0](canary)), "zip")
+    status, output, errors = tudui(command, path, *([path.with_name("new.pth")] if command == "convert" else []))
+    assert (status, output) == (2, "") and errors.count("\n") == 1 and RUNNING[name][1] in errors, errors
+    assert not canary.exists()
+
+
+# A whole Tudui with all its weights, and something in it that would run once the model is used.
+def hooked(model, canary):
+    model._forward_hooks[0] = functools.partial(os.system, touch(canary))
+
+
+def hooked_layer(model, canary):
+    model.model1[3]._forward_pre_hooks[0] = functools.partial(os.system, touch(canary))
+
+
+def other_forward(model, canary):
+    model.forward = functools.partial(os.system, touch(canary))
+
+
+def other_class(model, canary):
+    model.__dict__["__class__"] = functools.partial(os.system, touch(canary))
+
+
+def evil_weight(model, canary):
+    model.model1[0].__dict__["_parameters"]["weight"] = Reduce(os.system, touch(canary))
+
+
+def known_hook(model, canary):
+    model._forward_hooks[0] = OrderedDict
+
+
+def known_forward(model, canary):
+    model.forward = nn.Linear
+
+
+def known_class(model, canary):
+    model.__dict__["__class__"] = nn.Linear
+
+
+def known_setstate(model, canary):
+    model.model1[0].__dict__["__setstate__"] = nn.Conv2d
+
+
+def known_call_in_a_weight(model, canary):
+    model.model1[0].__dict__["_parameters"]["weight"] = Reduce(nn.Conv2d, 10**9, 10**9, 10**9)
+
+
+INSIDE = {
+    hooked: "functools.partial",
+    hooked_layer: "functools.partial",
+    other_forward: "functools.partial",
+    other_class: "functools.partial",
+    evil_weight: "posix.system",
+    known_hook: "the network has '_forward_hooks'",
+    known_forward: "the network has 'forward'",
+    known_class: "the network has '__class__'",
+    known_setstate: "layer 0 has '__setstate__'",
+    known_call_in_a_weight: "damaged",
+}
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+@pytest.mark.parametrize("form", ["zip", "old"])
+@pytest.mark.parametrize("change", INSIDE, ids=lambda change: change.__name__)
+def test_a_whole_model_with_more_in_it_is_refused(change, form, read, lesson, canary):
+    model, path = lesson(), canary.with_name("evil.pth")
+    change(model, canary)
+    torch.save(model, path, _use_new_zipfile_serialization=form == "zip")
+    assert_refused(path, read, INSIDE[change])
+    assert not canary.exists()
+
+
+# Pickles that name nothing but what the lesson's files name, with arguments that theirs never have.
+def tensor(*arguments):
+    return Reduce(torch._utils._rebuild_tensor_v2, *arguments)
+
+
+CROOKED = {
+    "Conv2d of a billion channels": lambda: Reduce(nn.Conv2d, 10**9, 10**9, 5),
+    "Linear of a billion features": lambda: [Reduce(nn.Linear, 10**9, 10**9)],
+    "a tensor of texts": lambda: tensor("storage", "0", ("a",), ("b",), False, OrderedDict()),
+    "a tensor without arguments": lambda: tensor(),
+    "Sequential of itself": lambda: Reduce(nn.Sequential, nn.Sequential, nn.Sequential),
+    "a state for a class": lambda: b"\x80\x02cmodel\nTudui\nN}" + text("forward") + b"cmodel\nTudui\ns\x86b.",
+    "a state of slots": lambda: (
+        b"\x80\x02cmodel\nTudui\n)\x81N}" + text("__class__") + b"ctorch.nn.modules.linear\nLinear\ns\x86b."
+    ),
+    "an empty Tudui": lambda: b"\x80\x02cmodel\nTudui\n)\x81.",
+    "the class alone": lambda: b"\x80\x02cmodel\nTudui\n.",
+    "parts that contain themselves": lambda: (
+        b"\x80\x02cmodel\nTudui\n)\x81q\x00}" + text("_modules") + b"}" + text("model1") + b"h\x00ssb."
+    ),
+    "a text called": lambda: b"\x80\x02" + text("os.system") + text("true") + b"\x85R.",
+    "a number called": lambda: b"\x80\x02K\x01)R.",
+    "memo of four billion": lambda: b"\x80\x02]r\xff\xff\xff\xff.",
+    "memo that was never put": lambda: b"\x80\x02h\x07.",
+    "memo number of a thousand digits": lambda: b"]p" + b"9" * 1000 + b"\n.",
+    "20,000 nested lists": lambda: b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b".",
+    "20,000 nested tuples": lambda: b"\x80\x02)" + b"\x85" * 20_000 + b".",
+    "an empty stack": lambda: b"\x80\x02.",
+    "a text that is too long": lambda: b"\x80\x02X\xff\xff\xff\x7fabc.",
+    "bytes of an exabyte": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"abc.",
+    "an unknown opcode": lambda: b"\x80\x02\xff.",
+    "no end": lambda: b"\x80\x02]",
+    "nothing": lambda: b"",
+    "a storage out of band": lambda: b"\x80\x05\x97.",
+    "a persistent text": lambda: b"P../../../etc/passwd\n.",
+    "a storage elsewhere": lambda: (
+        b"\x80\x02("
+        + text("storage")
+        + b"ctorch\nFloatStorage\n"
+        + text("../../etc/passwd")
+        + text("cpu")
+        + b"K\x05tQ."
+    ),
+    "a storage of nowhere": lambda: b"\x80\x02(" + text("storage") + b"ctorch\nFloatStorage\nNNNtQ.",
+    "bytearray of a terabyte": lambda: Reduce(bytearray, 2**40),
+}
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+@pytest.mark.parametrize("container", ["zip", "old"])
+@pytest.mark.parametrize("name", CROOKED)
+def test_known_names_with_other_arguments_are_refused(name, container, read, lesson, tmp_path):
+    path, forward = tmp_path / "crooked.pth", lesson.forward
+    write(path, pickled(CROOKED[name]()), container)
+    assert_refused(path, read)
+    assert lesson.forward is forward
+
+
+# Whole models of the lesson whose zip archive or storages have been tampered with.
+def rezip(path, change, **options):
+    with zipfile.ZipFile(path) as archive:
+        records = {info.filename: archive.read(info) for info in archive.infolist()}
+    change(records)
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+
+
+def data_of(records, name):
+    (found,) = [full for full in records if full.endswith(name)]
+    return found
+
+
+TAMPERED = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+    "first half": lambda path: path.write_bytes(path.read_bytes()[:300_000]),
+    "one bit": lambda path: path.write_bytes(path.read_bytes()[:200_000] + b"\0" * 8 + path.read_bytes()[200_008:]),
+    "record outside": lambda path: rezip(path, lambda records: records.update({"../../evil.py": b"x"})),
+    "absolute record": lambda path: rezip(path, lambda records: records.update({"/tmp/evil.py": b"x"})),
+    "compressed": lambda path: rezip(path, lambda records: None, compression=zipfile.ZIP_DEFLATED),
+    "two pickles": lambda path: rezip(path, lambda records: records.update({"b/data.pkl": b"\x80\x02N."})),
+    "no pickle": lambda path: rezip(path, lambda records: records.pop(data_of(records, "data.pkl"))),
+    "storage gone": lambda path: rezip(path, lambda records: records.pop(data_of(records, "data/3"))),
+    "storage short": lambda path: rezip(path, lambda records: records.update({data_of(records, "data/3"): b"abcd"})),
+    "big-endian": lambda path: rezip(path, lambda records: records.update({data_of(records, "byteorder"): b"big"})),
+    "TorchScript": lambda path: rezip(
+        path, lambda records: records.update({data_of(records, "data.pkl"): b"", "constants.pkl": b""})
+    ),
+}
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+@pytest.mark.parametrize("name", TAMPERED)
+def test_a_tampered_archive_is_refused(name, read, lesson, tmp_path):
+    path = tmp_path / "m.pth"
+    torch.save(lesson(), path)
+    TAMPERED[name](path)
+    assert_refused(path, read)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"m.pth"} and not os.path.exists("/tmp/evil.py")
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+@pytest.mark.parametrize("size", [300, 1_000, 3_000, 300_000])
+def test_the_older_format_cut_off_is_refused(size, read, lesson, tmp_path):
+    torch.save(lesson(), tmp_path / "m.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "m.pth").write_bytes((tmp_path / "m.pth").read_bytes()[:size])
+    assert_refused(tmp_path / "m.pth", read)
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+def test_the_oldest_format_a_tar_is_refused(read, canary):
+    path = canary.with_name("evil.pth")
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            canary.with_name(name).write_bytes(pickled(Reduce(os.system, touch(canary))))
+            archive.add(canary.with_name(name), name)
+    assert_refused(path, read)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("read", [load_model, convert_to_new])
+def test_a_name_can_not_write_to_the_terminal(read, tmp_path):
+    write(tmp_path / "evil.pth", b"\x80\x02cos\x1b[2J\nsystem\x07" + b"x" * 500 + b"\n)R.", "zip")
+    assert_refused(tmp_path / "evil.pth", read, "os?[2J.system?xxx")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "2"}, {"version": None}, {"network": ["Tudui"]}, {"model": None}, {"model": {"model1.0.weight": 5}},
+        {"model": {}}, {"settings": None}, {"classes": 10}, {"classes": [1, 2]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_with_other_things_in_its_places_is_refused(change, tmp_path):
+    save_checkpoint(tmp_path / "c.pth", Tudui())
+    torch.save({**torch.load(tmp_path / "c.pth", weights_only=True), **change}, tmp_path / "c.pth")
+    assert_refused(tmp_path / "c.pth", load_model)

@@ -1,0 +1,335 @@
+"""A run that was stopped and resumed ends in the very bits of one that was not."""
+
+import itertools
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from tudui_course import cli, run
+from tudui_course.board import open_writer, read_scalars
+from tudui_course.checkpoint import read_checkpoint, restore, save_checkpoint
+from tudui_course.data.loaders import make_loaders, read_data
+from tudui_course.loop import Progress, fit
+from tudui_course.model import TuduiNorm
+from tudui_course.settings import Settings
+
+STEPS = 26  # of an epoch: 51 pictures in batches of 2
+
+
+@pytest.fixture(scope="module")
+def settings(pictures):
+    return Settings(str(pictures), epochs=5, batch_size=2, lr=0.05)  # 130 steps, so that one train_loss is logged
+
+
+@pytest.fixture(scope="module")
+def whole(settings, tmp_path_factory):
+    """The folder of a run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    run.train(settings, folder)
+    return folder
+
+
+def assert_same(one, other, where=""):
+    """Nested values equal to the last bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert list(one) == list(other), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{where}[{index}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+def assert_same_run(folder, whole):
+    """Weights, optimizer, random state, history and curves of two finished runs are equal; nothing is left over."""
+    assert {path.name for path in folder.glob("*.pth")} == {path.name for path in whole.glob("*.pth")}
+    assert not list(folder.glob(".*")) and len(list(folder.glob("events*"))) == 1
+    for name in (max(run.epoch_checkpoints(whole).values()).name, run.BEST):
+        ours, theirs = read_checkpoint(folder / name), read_checkpoint(whole / name)
+        for part in ("model", "optimizer", "progress", "random", "classes"):
+            assert_same(ours[part], theirs[part], part)
+    assert read_scalars(folder) == read_scalars(whole)
+
+
+@contextmanager
+def signal_at(*steps, number=signal.SIGINT):
+    """Send this process a real signal right after the given optimizer steps."""
+    count = itertools.count(1)
+    hook = register_optimizer_step_post_hook(lambda *_: next(count) in steps and signal.raise_signal(number))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_the_whole_run_has_the_curves_it_should(whole):
+    curves = read_scalars(whole)
+    assert {tag: [step for step, _ in curve] for tag, curve in curves.items()} == {
+        "train_loss": [100],
+        "test_loss": [0, 1, 2, 3, 4],
+        "test_accuracy": [0, 1, 2, 3, 4],
+    }
+
+
+@pytest.mark.parametrize("step", [1, 2, 13, STEPS - 1, STEPS, STEPS + 1, 4 * STEPS - 1, 100, 5 * STEPS - 1])
+def test_stopped_once(settings, whole, tmp_path, step):
+    with signal_at(step), pytest.raises(run.StoppedError, match=f"Stopped at step {step} ") as stopped:
+        run.train(settings, tmp_path)
+    assert stopped.value.exit_code == 130
+    run.train(settings, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+def test_stopped_again_and_again(settings, whole, tmp_path):
+    steps = [1, 5, STEPS, STEPS + 1, 60, 61, 99, 101, 4 * STEPS]
+    for earlier, step in itertools.pairwise([0, *steps]):
+        with (
+            signal_at(step - earlier, number=signal.SIGTERM),
+            pytest.raises(run.StoppedError, match=f"{step} ") as stopped,
+        ):
+            run.train(settings, tmp_path, resume=earlier > 0)
+        assert stopped.value.exit_code == 143
+    run.train(settings, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_stop_in_the_last_step_finishes_the_run(settings, whole, tmp_path):
+    with signal_at(5 * STEPS):
+        assert len(run.train(settings, tmp_path)) == 5
+    assert_same_run(tmp_path, whole)
+
+
+def test_more_epochs_continue_a_finished_run(settings, whole, tmp_path):
+    run.train(replace(settings, epochs=2), tmp_path)
+    run.train(settings, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+def test_full_batches_only(pictures, tmp_path):
+    settings = Settings(str(pictures), epochs=2, batch_size=17)  # 3 steps, none of them ragged
+    run.train(settings, tmp_path / "whole")
+    with signal_at(3), pytest.raises(run.StoppedError):
+        run.train(settings, tmp_path / "parts")
+    run.train(settings, tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_second_signal_stops_at_once_without_saving(settings, tmp_path, capsys):
+    with signal_at(3), signal_at(3), pytest.raises(KeyboardInterrupt):
+        run.train(settings, tmp_path)
+    assert "once more stops at once, without saving" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.pth"))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signal_handlers_are_put_back(settings, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    run.train(replace(settings, epochs=1), tmp_path)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_resumed_run_does_not_depend_on_what_was_drawn_meanwhile(settings, whole, tmp_path):
+    with signal_at(40), pytest.raises(run.StoppedError):
+        run.train(settings, tmp_path)
+    torch.manual_seed(1234)
+    run.train(settings, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7, 10, 12])
+@pytest.mark.parametrize("batch_size", [16, 14])
+def test_dropout_momentum_and_a_scheduler_go_on_too(tiny, tmp_path, stop, batch_size):
+    def make():
+        torch.manual_seed(0)
+        model = TuduiNorm()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=15)
+        return model, optimizer, scheduler, make_loaders(*tiny, batch_size)
+
+    model, optimizer, scheduler, loaders = make()
+    expected = fit(model, loaders, nn.CrossEntropyLoss(), optimizer, epochs=3, scheduler=scheduler)
+
+    other, other_optimizer, other_scheduler, loaders = make()
+    steps = []
+    other_optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    fit(
+        other, loaders, nn.CrossEntropyLoss(), other_optimizer, epochs=3, scheduler=other_scheduler,
+        stop=lambda: len(steps) >= stop, progress=(progress := Progress()),
+        save=lambda progress: save_checkpoint(
+            tmp_path / "a.pth", other, other_optimizer, progress, scheduler=other_scheduler
+        ),
+    )  # fmt: skip
+    assert progress.step == stop
+
+    again, again_optimizer, again_scheduler, loaders = make()
+    torch.rand(100)
+    progress = restore(read_checkpoint(tmp_path / "a.pth"), again, again_optimizer, again_scheduler)
+    history = fit(
+        again, loaders, nn.CrossEntropyLoss(), again_optimizer, epochs=3, scheduler=again_scheduler, progress=progress
+    )
+    assert history == expected
+    assert_same(again.state_dict(), model.state_dict())
+    assert_same(again_optimizer.state_dict(), optimizer.state_dict())
+    assert again_scheduler.state_dict() == scheduler.state_dict()
+
+
+def start(*arguments):
+    """`tudui` as a user starts it, its output piped."""
+    command = [sys.executable, "-m", "tudui_course", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def long_settings(settings):
+    return replace(settings, epochs=16)
+
+
+@pytest.fixture(scope="module")
+def long_whole(long_settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    run.train(long_settings, folder)
+    return folder
+
+
+def flags(settings, folder):
+    named = [[f"--{name.replace('_', '-')}", value] for name, value in asdict(settings).items()]
+    return ["train", "--run-dir", folder, *itertools.chain(*named)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_from_outside(long_settings, long_whole, tmp_path, monkeypatch, number, code):
+    folder = tmp_path / "a run"  # its name has to be quoted
+    with start(*flags(long_settings, folder)) as process:
+        next(line for line in process.stdout if line.startswith("epoch  2"))
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Finishing this step and saving" in output
+    first, command = errors.splitlines()
+    step = int(re.fullmatch(r"Stopped at step (\d+) \(epoch \d+ of 16\) and saved\. Continue with:", first)[1])
+    assert 2 * STEPS <= step < 16 * STEPS
+    assert shlex.split(command)[:3] == ["tudui", "train", "--resume"]
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    cli.main()
+    assert_same_run(folder, long_whole)
+
+
+def test_kill_9_from_outside(long_settings, long_whole, tmp_path):
+    with start(*flags(long_settings, tmp_path)) as process:
+        next(line for line in process.stdout if line.startswith("epoch  3"))
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    run.train(long_settings, tmp_path, resume=True)
+    assert_same_run(tmp_path, long_whole)
+
+
+# Kills itself at the n-th call of a function, before it is carried out.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from tudui_course import run
+from tudui_course.settings import Settings
+
+data, folder, resume, name, count = sys.argv[1:]
+calls = 0
+
+def kill(*_):
+    global calls
+    calls += 1
+    if calls == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def killing(function):
+    return lambda *args, **kwargs: (kill(), function(*args, **kwargs))[1]
+
+if name == "step":
+    register_optimizer_step_post_hook(kill)
+elif name == "unlink":
+    Path.unlink = killing(Path.unlink)
+else:
+    setattr(os, name, killing(getattr(os, name)))
+run.train(Settings(data, epochs=5, batch_size=2, lr=0.05), folder, resume=resume == "resume")
+"""
+
+
+def kill_at(settings, folder, resume, name, count):
+    command = [sys.executable, "-c", KILLED, settings.data, str(folder), resume, name, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("step", 100),  # in the middle of an epoch, just before a point is logged
+        ("fsync", 4),  # with a checkpoint half way to the disk
+        ("replace", 2),  # before the first epoch's checkpoint is there, but after the best's
+    ],
+)
+def test_kill_9_at_a_step_and_while_saving(settings, whole, tmp_path, name, count):
+    kill_at(settings, tmp_path, "begin", name, count)
+    begun = bool(run.epoch_checkpoints(tmp_path))
+    assert begun is ((name, count) != ("replace", 2))
+    run.train(settings, tmp_path, resume=begun, overwrite=not begun)
+    assert_same_run(tmp_path, whole)
+
+
+def test_kill_9_while_a_resumed_run_rewrites_its_curves(settings, whole, tmp_path):
+    with signal_at(110), pytest.raises(run.StoppedError):
+        run.train(settings, tmp_path)
+    before = read_scalars(tmp_path)
+    assert [step for step, _ in before["train_loss"]] == [100]
+    kill_at(settings, tmp_path, "resume", "unlink", 2)  # the first unlink is that of .writable
+    assert len(list(tmp_path.glob("events*"))) == 2
+    assert read_scalars(tmp_path) == before  # not even now a point stands twice
+    run.train(settings, tmp_path, resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+def test_points_after_the_last_checkpoint_are_taken_back(tmp_path):
+    points = [("train_loss", 2.5, 100), ("test_loss", 2.25, 0), ("train_loss", 2.0, 200)]
+    with open_writer(tmp_path) as writer:
+        for tag, value, step in [*points, ("train_loss", 9.0, 300)]:
+            writer.add_scalar(tag, value, step)
+    (events,) = tmp_path.glob("events*")
+    events.write_bytes(events.read_bytes()[:-3])  # as a killed run may leave it
+    with open_writer(tmp_path, points) as writer:
+        writer.add_scalar("train_loss", 1.5, 300)
+    assert read_scalars(tmp_path) == {
+        "train_loss": [(100, 2.5), (200, 2.0), (300, 1.5)],
+        "test_loss": [(0, 2.25)],
+    }
+
+
+def test_curves_that_are_not_there_are_a_mistake_with_a_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train first"):
+        read_scalars(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_data_that_changed_meanwhile_are_refused(settings, pictures, tmp_path, part):
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    changed = replace(settings, data=str(data), epochs=2)
+    run.train(replace(changed, epochs=1), tmp_path / "run")
+    (data / part / "cat" / "00.png").unlink()
+    assert len(read_data(str(data))[part == "test"]) == {"train": 50, "test": 14}[part]
+    with pytest.raises(ValueError, match="the data have changed"):
+        run.train(changed, tmp_path / "run", resume=True)
