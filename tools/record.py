@@ -5,14 +5,13 @@ second recording changes nothing: no times, no widget state, no versions.
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-from conftest import HEADLESS  # noqa: E402
-
+HEADLESS = runpy.run_path(str(ROOT / "conftest.py"))["HEADLESS"]  # what CI sets for the kernels
 EXECUTE = [
     "nbconvert",
     "--to",
