@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.set-up
+SITE_STAMP := $(VENV)/.set-up-site
 
-.PHONY: help setup lab test test-package test-notebooks train record lint format constraints clean
+.PHONY: help setup lab test test-package test-notebooks browser site train record lint format constraints clean
 
 help:             ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1 - /'
@@ -20,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)   ## Create or update .venv
 
 lab: $(STAMP)     ## Open the course in JupyterLab
-	$(PY) -m jupyterlab --notebook-dir=notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb
+	$(PY) -m jupyterlab --config=tools/jupyter/lab_config.py $(LAB_ARGS)
 
 test: test-package test-notebooks  ## Run all tests, notebooks included
 
@@ -29,6 +30,17 @@ test-package: $(STAMP)  ## Run the package's tests
 
 test-notebooks: $(STAMP)  ## Run every notebook and compare its output (nbval)
 	$(PY) -m pytest notebooks -q --nbval -n 2 --dist loadfile
+
+browser: $(STAMP)  ## Try JupyterLab and the site in a real browser (gets one, and what else it needs)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	@browser=$$($(PY) tools/get_browser.py) && CHROMIUM="$$browser" $(PY) -m pytest tests_browser -q
+
+$(SITE_STAMP): $(STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
+	@touch $@
+
+site: $(SITE_STAMP)  ## Build the course as web pages in build/site, and check them
+	$(PY) tools/build_site.py
 
 train: $(STAMP)   ## Train the course's network on the embedded pictures
 	$(PY) -m tudui_course train

@@ -28,6 +28,7 @@ from tudui_course.checkpoint import convert, load_model, read_checkpoint, restor
 from tudui_course.legacy import OLD_FORMAT
 from tudui_course.model import Tudui, TuduiNorm
 
+pytestmark = pytest.mark.filterwarnings("ignore:Couldn.t retrieve source code:UserWarning", "ignore:.*load_module")
 NETWORK = """
 from torch import nn
 class Tudui(nn.Module):

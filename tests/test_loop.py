@@ -135,7 +135,7 @@ def test_losses_are_logged_under_the_steps_they_belong_to(tiny, first_step, log_
 
 
 def test_scheduler_is_stepped_after_each_optimizer_step(tiny):
-    model, loss_fn, optimizer = make(lr=1.0)
+    model, _, optimizer = make(lr=1.0)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     used = []
     optimizer.register_step_pre_hook(lambda *_: used.append(optimizer.param_groups[0]["lr"]))

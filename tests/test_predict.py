@@ -253,7 +253,7 @@ def test_when_no_file_can_be_read_nothing_is_answered(bad, checkpoint, tudui, tm
 
 @pytest.fixture
 def files(tmp_path):
-    paths = [tmp_path / "first.png", tmp_path / "second $x.png"]
+    paths = [tmp_path / "first.png", tmp_path / "second $_{$.png"]
     for seed, path in enumerate(paths):
         Image.fromarray(pixels(40, 60, seed)).save(path)
     return paths

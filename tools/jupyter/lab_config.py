@@ -1,0 +1,15 @@
+"""How `make lab` opens JupyterLab: python -m jupyterlab --config=tools/jupyter/lab_config.py, on any system."""
+
+import os
+import sysconfig
+from pathlib import Path
+
+here = Path(__file__).resolve().parent
+
+c = get_config()  # noqa: F821  (JupyterLab provides it)
+c.ServerApp.root_dir = str(here.parent.parent / "notebooks")
+c.LabApp.default_url = "/lab/tree/00_start_here.ipynb"
+c.LabApp.app_settings_dir = str(here)  # overrides.json: no question about news; room for the notebooks' names
+
+# The command `tudui` works in its terminals, also where the environment isn't activated.
+os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
