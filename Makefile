@@ -31,7 +31,7 @@ test-package: $(STAMP)  ## Run the package's tests
 test-notebooks: $(STAMP)  ## Run every notebook and compare its output (nbval)
 	$(PY) -m pytest notebooks -q --nbval -n 2 --dist loadfile
 
-browser: $(STAMP)  ## Try JupyterLab and the site in a real browser (gets one, and what else it needs)
+browser: site      ## Try JupyterLab and the site in a real browser (gets one, and what else it needs)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@browser=$$($(PY) tools/get_browser.py) && CHROMIUM="$$browser" $(PY) -m pytest tests_browser -q
 

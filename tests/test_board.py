@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -212,6 +213,21 @@ def test_the_frame_has_the_height_asked_for(runs, monkeypatch):
     monkeypatch.setattr(notebook, "display", lambda **options: shown.append(options))
     board.show(runs[0], height=450)
     assert shown == [{"port": board.find_server(runs[0]).port, "height": 450}]
+
+
+def test_frames_have_names_of_their_own_after_the_same_seed(runs, monkeypatch):
+    """TensorBoard draws a frame's name from `random`; two frames of one name are filled into the first."""
+    notebook = importlib.import_module("tensorboard.notebook")
+    names = []
+    monkeypatch.delenv("TUDUI_HEADLESS")
+    monkeypatch.setattr(notebook, "display", lambda **options: names.append(random.getrandbits(64)))
+    following = []
+    for _ in range(2):
+        random.seed(0)
+        board.show(runs[0])
+        following.append(random.random())
+    assert names[0] != names[1]
+    assert following == [random.Random(0).random()] * 2, "showing changes what the notebook draws next"
 
 
 def test_the_server_is_light():

@@ -1,7 +1,8 @@
 """The site's sources, its marks for the two languages, and the check of what was built.
 
 Building takes half a minute, so make test leaves it out: make site builds and checks, and
-`pytest tests/test_site.py -m site` (with the extras site and browser) also tries the pages in a Chromium.
+`pytest tests/test_site.py -m site` (with the extras site and browser) builds and looks at what only it can see;
+tests_browser/test_site.py tries everything else in a browser.
 """
 
 import functools
@@ -331,18 +332,3 @@ def test_without_scripts_both_languages_show(page, address):
     assert plain.locator("article p.zh").first.is_visible()
     assert plain.locator("article blockquote.en").first.is_visible()
     assert not plain.locator(".language-switch").last.is_visible()
-
-
-@pytest.mark.site
-def test_no_page_is_wider_than_a_phone(page, address, site):
-    for path in sorted(site.rglob("*.html")):
-        page.goto(f"{address}/{path.relative_to(site).as_posix()}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
-
-
-@pytest.mark.site
-@pytest.mark.parametrize("words", ["检查点", "批次", "checkpoint", "批次 loss"])
-def test_search_finds_words_of_both_languages(page, address, words):
-    page.goto(f"{address}/search.html?q={words}")
-    page.wait_for_selector("#search-results ul.search li a")
-    assert "找到" in page.locator("#search-results .search-summary").inner_text()

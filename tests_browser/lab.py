@@ -46,10 +46,6 @@ class Lab:
             time.sleep(0.2)
         raise RuntimeError(f"JupyterLab didn't start:\n{self.log.read_text()}")
 
-    def page_of(self, name: str) -> str:
-        """The address of a notebook."""
-        return self.url.replace("00_start_here.ipynb", name)
-
     def stop(self) -> None:
         """End make and JupyterLab, which ends its kernels."""
         os.killpg(self.process.pid, signal.SIGTERM)
@@ -61,12 +57,14 @@ class Lab:
 NOTEBOOK = "jupyterapp.shell.currentWidget"
 
 
-def wait_until_ready(page: Page, seconds: float = 90) -> None:
-    """Wait until the notebook is open and its kernel idle."""
+def wait_until_ready(page: Page, name: str) -> None:
+    """Wait until this notebook is in front and its kernel idle."""
     page.wait_for_function(
-        "() => window.jupyterapp && jupyterapp.shell.currentWidget?.content?.model?.cells?.length"
-        " && jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'",
-        timeout=seconds * 1000,
+        "name => { const panel = window.jupyterapp?.shell.currentWidget;"
+        " return panel?.context?.path === name && panel.content.model?.cells?.length"
+        " && panel.sessionContext.session?.kernel?.status === 'idle' }",
+        arg=name,
+        timeout=90_000,
     )
 
 

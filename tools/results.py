@@ -108,30 +108,42 @@ def main() -> None:
     print(table(results))
 
 
-REPORT = """# The lesson's recipe, run again
+REPORT = """# 课程的配方，再跑几遍 · The lesson's recipe, run again
 
-SGD, learning rate 0.01, batch 64, 10 epochs, float32, three seeds each. Data: {data}.
-Machine: {machine}. Made by `{command}`; lines are means, bands reach from the least to the most of three seeds.
+SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种子。
+
+> SGD, learning rate 0.01, batch 64, 10 epochs, float32, three seeds each.
+
+| | |
+| --- | --- |
+| 数据 · data | {data} |
+| 机器 · machine | {machine} |
+| 命令 · command | `{command}` |
+
+课程没有打乱训练集：CIFAR-10 的图片本来就次序混杂，每一轮都按同一个次序走。“固定次序”也是这样，只是每个种子另取一个混杂的
+次序。“打乱”是每轮换一个次序，这是本课程教的做法，也是 `tudui train` 的默认做法。
+
+> The lesson doesn't shuffle: CIFAR-10's pictures lie in a mixed order anyway, and each epoch goes through them in that
+> one order. So does *fixed order*, with another mixed order for each seed. *Shuffled* takes a new order in each epoch,
+> which is what the course teaches and what `tudui train` does by default.
+
+图：测试损失与测试正确率随轮次的变化，线是三个种子的平均，色带从最小到最大，黑色虚线是课程打印的数字。
+
+> The figure: test loss and test accuracy by epoch; lines are means of three seeds, bands reach from the least to the
+> most, and the dashed black line is what the lesson prints.
 
 ![Test loss and test accuracy by epoch: the lesson's figures, ours in a fixed order, ours shuffled](results.png)
 
-The lesson does not shuffle: it goes through CIFAR-10, whose pictures lie in a mixed order, the same way in every
-epoch. So does *fixed order*, with another mixed order for each seed. *Shuffled* is what the course teaches and what
-`tudui train` does by default.
-
 {table}
 
-± is the standard deviation of three seeds. The loss sum adds up 157 batch means, as the lesson does; the lesson's
-column is what its note prints in section 10, on the official files.
+± 是三个种子的标准差。损失之和是 157 个批次平均损失相加，和课程一样；课程一列取自它的笔记第 10 节，用的是官方文件。
 
-After the last epoch:
+> ± is the standard deviation of three seeds. The loss sum adds up 157 batch means, as the lesson does; the lesson's
+> column is what its note prints in section 10, on the official files.
+
+## 最后一轮之后 · After the last epoch
 
 {last_epoch}
-
-Why does the shuffled run jump, when shuffling is better? At this constant learning rate the weights swing around, and
-each epoch ends somewhere on that swing. In a fixed order every epoch ends after the same batches, at the same point of
-the swing, so the curve looks smooth; shuffled, it ends elsewhere each time, and the test shows how large the swing
-is. A learning rate that falls towards the end is what calms it.
 """
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import sys
 import threading
@@ -81,7 +82,12 @@ def show(log_dir: Path | str, height: int = 600) -> None:
     if os.environ.get("TUDUI_HEADLESS"):
         print("TensorBoard is running. In JupyterLab its page appears here.")
     else:
+        # It names the frame by chance. After the same seed two frames would bear one name, and both pages would go into
+        # the first; besides, the notebook's own sequence of random numbers isn't to depend on what it shows.
+        state = random.getstate()
+        random.seed()
         notebook.display(port=started.info.port, height=height)
+        random.setstate(state)
 
 
 def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 30) -> list[str]:
