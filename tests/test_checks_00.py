@@ -28,6 +28,25 @@ def test_blank_is_not_attempted(exercise, blank, capsys):
     assert solved() == []
 
 
+def documented(losses):
+    """Nothing here yet."""
+
+
+def printing(losses):
+    print(sum(losses[:10]) / 10 - sum(losses[-10:]) / 10)
+
+
+def test_a_docstring_alone_is_not_attempted(capsys):
+    exercises.q2.check(documented)
+    assert "Not attempted" in capsys.readouterr().out
+
+
+def test_print_in_place_of_return_is_named(capsys):
+    exercises.q2.check(printing)
+    out = capsys.readouterr().out
+    assert "✗ 00.2" in out and "returned nothing" in out
+
+
 @pytest.mark.parametrize("answer", [2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303"])
 def test_guessing_takes_any_number(answer, capsys):
     exercises.q1.check(answer)

@@ -120,8 +120,8 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 | 机器 · machine | {machine} |
 | 命令 · command | `{command}` |
 
-课程没有打乱训练集：CIFAR-10 的图片本来就次序混杂，每一轮都按同一个次序走。“固定次序”也是这样，只是每个种子另取一个混杂的
-次序。“打乱”是每轮换一个次序，这是本课程教的做法，也是 `tudui train` 的默认做法。
+课程没有打乱训练集：CIFAR-10 的图片本来就次序混杂，每一轮都按同一个次序走。“固定次序”也是这样，只是每个种子另取
+一个混杂的次序。“打乱”是每轮换一个次序，这是本课程教的做法，也是 `tudui train` 的默认做法。
 
 > The lesson doesn't shuffle: CIFAR-10's pictures lie in a mixed order anyway, and each epoch goes through them in that
 > one order. So does *fixed order*, with another mixed order for each seed. *Shuffled* takes a new order in each epoch,

@@ -84,7 +84,8 @@ def save_atomically(content: dict, path: Path) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OSError(f"{path} can't be written ({error.strerror or error}); what was saved before is intact.") from None
+        reason = error.strerror or error
+        raise OSError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
 
 
 def read_checkpoint(path: Path | str) -> dict:

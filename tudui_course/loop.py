@@ -173,7 +173,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     batch: int = 0
-    partial: EpochResult = EpochResult()
+    partial: EpochResult = field(default_factory=EpochResult)
     loader_state: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list)
     points: list[tuple[str, float, int]] = field(default_factory=list)

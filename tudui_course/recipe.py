@@ -75,7 +75,5 @@ class Recipe:
 
 
 LESSON = Recipe()
-FAST = replace(
-    LESSON, normalise=True, momentum=0.9, lr=0.02, one_cycle=True, weight_decay=5e-4, augment=True, clip=2.0
-)
+FAST = replace(LESSON, normalise=True, momentum=0.9, lr=0.02, one_cycle=True, weight_decay=5e-4, augment=True, clip=2.0)
 RECIPES = {"seed": LESSON, "fast": FAST}

@@ -103,13 +103,19 @@ def train(
             log=writer.add_scalar, progress=progress, save=saver, stop=stop,
         )  # fmt: skip
     if progress.epoch < settings.epochs:
-        raise StoppedError(
-            f"Stopped at step {progress.step:,} (epoch {progress.epoch + 1} of {settings.epochs}) and saved. Continue with:\n"
-            f"  tudui train --resume --run-dir {shlex.quote(short_path(run_dir))}",
-            128 + stop.signal,
-        )
+        raise StoppedError(how_to_continue(progress, settings, run_dir), 128 + stop.signal)
     print_end(run_dir, progress.history)
     return progress.history
+
+
+def how_to_continue(progress: Progress, settings: Settings, run_dir: Path) -> str:
+    """What a stopped run says: where it stands, and the command that continues it."""
+    if progress.step == 0:
+        return "Stopped before the first step; there is nothing to continue."
+    return (
+        f"Stopped at step {progress.step:,} (epoch {progress.epoch + 1} of {settings.epochs}) and saved. "
+        f"Continue with:\n  tudui train --resume --run-dir {shlex.quote(short_path(run_dir))}"
+    )
 
 
 def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", batch_size: int = 256) -> EpochResult:
@@ -281,8 +287,8 @@ def refuse_changes(settings: Settings, stored: dict) -> None:
     for name, value in asdict(earlier).items():
         if name not in MAY_CHANGE and getattr(settings, name) != value:
             raise ValueError(
-                f"this run was begun with {name.replace('_', '-')} {value}, not {getattr(settings, name)}, and can only "
-                "be resumed as it was begun; leave that flag out, or start another run."
+                f"this run was begun with {name.replace('_', '-')} {value}, not {getattr(settings, name)}, and can "
+                "only be resumed as it was begun; leave that flag out, or start another run."
             )
 
 

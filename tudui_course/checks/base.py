@@ -22,6 +22,10 @@ class Blank(Exception):
     """Raised by a judge, or by `call`: nothing has been written yet."""
 
 
+class NothingReturned(Blank, Wrong):
+    """Raised by `call`: something has been written, but no result came back."""
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise of a notebook.
@@ -46,6 +50,8 @@ class Exercise:
             if answer is None or answer is ...:
                 raise Blank
             self.judge(answer)
+        except Wrong as wrong:
+            say("✗", self.name, wrong.chinese, wrong.english)
         except Blank:
             say(
                 "○",
@@ -53,8 +59,6 @@ class Exercise:
                 "还没有作答：把 ... 换成你的代码。",
                 "Not attempted yet: put your code in place of the dots.",
             )
-        except Wrong as wrong:
-            say("✗", self.name, wrong.chinese, wrong.english)
         except Exception as error:  # the learner's code, or an answer of a kind nobody thought of
             name = type(error).__name__
             say(
@@ -83,7 +87,7 @@ def say(mark: str, name: str, chinese: str, english: str) -> None:
 
 
 def call(function: Callable, *arguments: Any, **options: Any) -> Any:
-    """Call a learner's function; no result at all means that it is still blank."""
+    """Call a learner's function; one without a body, or with dots for a result, is still blank."""
     if not callable(function):
         raise Wrong(
             f"这里要一个函数，你给的是 {type(function).__name__}。",
@@ -91,9 +95,23 @@ def call(function: Callable, *arguments: Any, **options: Any) -> Any:
             f"{type(function).__name__}.",
         )
     result = function(*arguments, **options)
+    if result is None and has_body(function):
+        raise NothingReturned(
+            "你的函数没有返回结果：最后要用 return（print 只是显示出来）。",
+            "Your function returned nothing: end it with return (print only shows a value).",
+        )
     if result is None or result is ...:
         raise Blank
     return result
+
+
+def has_body(function: Callable) -> bool:
+    """Whether there is more in a function than dots, a docstring or a comment."""
+
+    def blank() -> None: ...
+
+    code = getattr(function, "__code__", None)
+    return code is not None and len(code.co_code) > len(blank.__code__.co_code)
 
 
 def progress_file() -> Path:

@@ -179,6 +179,12 @@ def check_loader(dataset: TensorDataset, function: object) -> None:
             f"要的是每批 {BATCH} 张，你的 loader 每批 {loader.batch_size} 张：把 batch_size 传进去。",
             f"Batches of {BATCH} were asked for, yours have {loader.batch_size}: pass batch_size on.",
         )
+    if loader.generator is not None and not isinstance(loader.generator, torch.Generator):
+        kind = type(loader.generator).__name__
+        raise Wrong(
+            f"generator 要的是随机数发生器，你给的是 {kind}：torch.Generator().manual_seed(seed)。",
+            f"generator takes a random generator, but yours is of type {kind}: torch.Generator().manual_seed(seed).",
+        )
     first, second = order_of(loader), order_of(loader)
     if len(first) != SIZE or sorted(first) != list(range(SIZE)):
         raise Wrong(

@@ -253,6 +253,18 @@ class Recorder:
         self.inner.step(closure)
 
 
+class PatientLoss(nn.CrossEntropyLoss):
+    """A cross-entropy that says so when its two arguments have changed places."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if target.is_floating_point() and not input.is_floating_point():
+            raise Wrong(
+                "loss_fn 的两个参数写反了：先网络的输出，后 targets。",
+                "The two arguments of loss_fn have changed places: first the network's outputs, then the targets.",
+            )
+        return super().forward(input, target)
+
+
 def judge_train_step(function: object) -> None:
     generator = torch.Generator().manual_seed(4)
     batches = [
@@ -265,7 +277,7 @@ def judge_train_step(function: object) -> None:
     reference = copy.deepcopy(model)
     sgd = torch.optim.SGD(reference.parameters(), 0.2)
     recorder = Recorder(model, 0.2)
-    loss_fn = nn.CrossEntropyLoss()
+    loss_fn = PatientLoss()
     for number, (images, targets) in enumerate(batches, start=1):
         before = copy.deepcopy(model.state_dict())
         recorder.calls = []

@@ -166,7 +166,7 @@ def check_mean_loss(function: object, sizes: tuple[int, ...]) -> None:
             f"要返回一个数，你返回的是 {type(answer).__name__}：{answer!r}。",
             f"Return a number; yours returned {type(answer).__name__}: {answer!r}.",
         )
-    check_mean(answer, values)
+    check_mean(answer, values, sizes)
     if watch.most > 1:
         raise Wrong(
             f"数对了，但走到后来同时留着 {watch.most} 个批次的图。在循环里就用 .item() 取数，不要攒着张量。",
@@ -175,7 +175,7 @@ def check_mean_loss(function: object, sizes: tuple[int, ...]) -> None:
         )
 
 
-def check_mean(answer: float, values: list[float]) -> None:
+def check_mean(answer: float, values: list[float], sizes: tuple[int, ...]) -> None:
     mean = sum(values) / len(values)
     if math.isclose(answer, mean, rel_tol=1e-4):
         return
@@ -200,6 +200,11 @@ def check_mean(answer: float, values: list[float]) -> None:
             values[-1] / len(values),
             "只加了最后一个批次；total 是不是在循环里清零了？",
             "Only the last batch was added; is total set to zero inside the loop?",
+        ),
+        (
+            sum(value * size for value, size in zip(values, sizes, strict=True)) / sum(sizes),
+            "这是每张图的平均（下一本要的就是它）；这里每个批次算一份，不管有几张图。",
+            "That is the mean per picture, which the next notebook wants; here each batch counts once, whatever its size.",
         ),
     ):
         if math.isclose(answer, mistaken, rel_tol=1e-4):

@@ -114,6 +114,15 @@ class Probe(nn.Module):
         return self.layer(images)
 
 
+class Batches(list):
+    """A loader: batches in a list, with `dataset` and `batch_size` as a DataLoader has them."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__(batches)
+        self.dataset = [(image, target) for images, targets in batches for image, target in zip(images, targets)]
+        self.batch_size = len(batches[0][1])
+
+
 def judge_test_loss(function: object) -> None:
     check_test_loss(function, sizes=(4, 4, 4))
     check_test_loss(function, sizes=(5, 5, 5, 1))
@@ -131,11 +140,17 @@ def check_test_loss(function: object, sizes: tuple[int, ...]) -> None:
     before = copy.deepcopy(model.state_dict())
     loss_fn = nn.CrossEntropyLoss()
     values = [no_grad(lambda i=images, t=targets: loss_fn(model(i), t)).item() for images, targets in batches]
-    answer = call(function, model, batches, loss_fn)
+    answer = call(function, model, Batches(batches), loss_fn)
     if any(not torch.equal(before[name], value) for name, value in model.state_dict().items()):
         raise Wrong(
             "模型的权重变了：测试时不能训练，去掉 optimizer.step()。",
             "The model's weights have changed: testing must not train; remove optimizer.step().",
+        )
+    if not all(parameter.requires_grad for parameter in model.parameters()):
+        raise Wrong(
+            "参数的 requires_grad 变成了 False，接下来就没法训练了；不记图，用 torch.no_grad()。",
+            "The parameters have requires_grad=False now and can't be trained any more; to record no graph, use "
+            "torch.no_grad().",
         )
     if isinstance(answer, Tensor):
         raise Wrong(
@@ -299,6 +314,11 @@ def judge_mean(answer: object) -> None:
     ):
         if math.isclose(value, mistaken, rel_tol=1e-3):
             raise Wrong(f"你的答案是 {value:.4g}。{chinese}", f"Your answer is {value:.4g}. {english}")
+    if math.isclose(value, LESSON_SUM / math.ceil(10_000 / 64), abs_tol=5e-2):
+        raise Wrong(
+            f"你的答案是 {value:.4g}。差不多了，但不够精确：要三位小数。",
+            f"Your answer is {value:.4g}. Nearly, but not exactly enough: give three decimals.",
+        )
     raise Wrong(
         f"你的答案是 {value:.4g}，不对：用和除以批次数。",
         f"Your answer is {value:.4g}, which isn't it: divide the sum by the number of batches.",

@@ -96,6 +96,11 @@ def check_count(function: object, count: int, classes: int, seed: int) -> None:
             "得分最高的才是答案：argmax，不是 argmin。",
             "The highest score is the answer: argmax, not argmin.",
         ),
+        (
+            0 if right else None,
+            "一张也没对上：argmax 要写明沿第 1 维；max(1) 给的是得分，不是类的编号。",
+            "Not one agreed: tell argmax to go along dim 1; max(1) gives scores, not the numbers of classes.",
+        ),
     )
     if answer != right:
         refuse_known(answer, mistakes, what)

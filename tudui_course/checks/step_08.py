@@ -95,6 +95,11 @@ def running_mistakes(batches: list[Tensor], momentum: float, index: int) -> tupl
             "你只用了最后一批：估计要一批一批地接着更新。",
             "Only the last batch counted: carry the estimate on from batch to batch.",
         ),
+        (
+            running(batches, 0.1)[index] if momentum != 0.1 else None,
+            "momentum 你写死成了 0.1：用参数 momentum。",
+            "You wrote 0.1 for the momentum; use the argument momentum.",
+        ),
         (last, "这是最后一批自己的值，不是滚动估计。", "That is the last batch's own value, not the running estimate."),
         (
             whole,
@@ -231,6 +236,14 @@ exercises.q2.check(changed)
 # ---- 08.3: a test in the right mode ----
 
 
+class Batches(list):
+    """A loader: batches in a list, with `dataset` and `batch_size` as a DataLoader has them."""
+
+    def __init__(self, images: Tensor, targets: Tensor, size: int) -> None:
+        super().__init__(zip(images.split(size), targets.split(size), strict=True))
+        self.dataset, self.batch_size = list(zip(images, targets, strict=True)), size
+
+
 class Watched(nn.Module):
     """A small network with BatchNorm and Dropout that notes how it is called."""
 
@@ -246,7 +259,7 @@ class Watched(nn.Module):
         return self.layers(images)
 
 
-def watched() -> tuple[Watched, list[tuple[Tensor, Tensor]]]:
+def watched() -> tuple[Watched, Batches]:
     """Such a network with statistics of its own, and three batches, the last one smaller, about 2/3 right in eval."""
     generator = torch.Generator().manual_seed(8)
     with torch.random.fork_rng(devices=[]):
@@ -259,7 +272,7 @@ def watched() -> tuple[Watched, list[tuple[Tensor, Tensor]]]:
     guesses = torch.randint(0, 3, (40,), generator=generator)
     targets = torch.where(torch.rand(40, generator=generator) < 0.5, targets, guesses)
     model.modes, model.recorded = [], []
-    return model, list(zip(images.split(16), targets.split(16), strict=True))
+    return model, Batches(images, targets, 16)
 
 
 def judge_test(function: object) -> None:
