@@ -117,6 +117,7 @@ LOADERS = [
         "Of 70 samples 64 came",
     ),
     (with_replacement, "drawing with replacement"),
+    (lambda dataset, size, seed: DataLoader(dataset, size, shuffle=True, generator=seed), "yours is of type int"),
     (frozen_order, "anew each epoch"),
     (seeding_all, "seeds torch's global generator"),
     (lambda dataset, size, seed: list(dataset), "yours returned list"),

@@ -155,6 +155,7 @@ MISTAKES = [
     (train_step("zero", "backward", "step", result="tensor"), "you returned a tensor"),
     (train_step("zero", "backward", "step", result="nothing"), "no loss came back"),
     (train_step("zero", "backward", "step", result="text"), "yours returned str: '2.3'"),
+    (lambda model, images, targets, loss_fn, optimizer: loss_fn(targets, model(images)), "have changed places"),
     (lambda model, images, targets, loss_fn, optimizer: 2.3, "the loss should be"),
     (lambda model, images, targets, loss_fn, optimizer: torch.ones(2, 3), "you returned a tensor"),
     (lambda model, images, targets, loss_fn, optimizer: model(targets), "raised an error: RuntimeError"),

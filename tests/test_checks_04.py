@@ -86,12 +86,21 @@ def with_total_reset(model, batches, loss_fn):
     return total / len(batches)
 
 
+def per_picture(model, batches, loss_fn):
+    total, count = 0.0, 0
+    for images, targets in batches:
+        total += loss_fn(model(images), targets).item() * len(targets)
+        count += len(targets)
+    return total / count
+
+
 MEANS = [
     (lambda m, b, f: sum(values(m, b, f)), "divide by the number of batches"),
     (lambda m, b, f: values(m, b, f)[-1], "last batch's loss"),
     (lambda m, b, f: values(m, b, f)[0], "does the return stand inside the loop"),
     (lambda m, b, f: values(m, b, f)[0] / len(b), "Only the first batch was added"),
     (with_total_reset, "Only the last batch was added"),
+    (per_picture, "the mean per picture"),
     (lambda m, b, f: sum(values(m, b, f)) / 64, "should be"),
     (lambda m, b, f: 1.0, "should be"),
     (lambda m, b, f: sum(tensors(m, b, f)) / len(b), "a tensor, with its graph behind it"),

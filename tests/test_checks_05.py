@@ -101,6 +101,12 @@ def with_training(model, loader, loss_fn):
     return 1.0
 
 
+def with_frozen_model(model, loader, loss_fn):
+    model.requires_grad_(False)
+    total, count = weighted(model, loader, loss_fn)
+    return total / count
+
+
 TEST_LOSSES = [
     (lambda m, b, f: sum(parts(m, b, f)[0]), "That is the sum over batches"),
     (lambda m, b, f: sum(parts(m, b, f)[0]) / len(b), "mean of batch means"),
@@ -112,6 +118,7 @@ TEST_LOSSES = [
     (lambda m, b, f: weighted(m, b, f)[0] / (len(b) * len(b[0][1])), "the last batch is smaller"),
     (with_graph, "a graph was recorded"),
     (with_training, "weights have changed"),
+    (with_frozen_model, "requires_grad=False now"),
     (lambda m, b, f: torch.tensor(1.5), "You returned a tensor"),
     (lambda m, b, f: torch.ones(2, 3), "You returned a tensor"),
     (lambda m, b, f: "1.5", "Return a number; yours returned str"),
@@ -125,6 +132,11 @@ TEST_LOSSES = [
 def test_test_loss_says_what_is_wrong(answer, message, capsys):
     out = verdict(exercises.q2, answer, capsys)
     assert out.startswith("✗ 05.2") and message in out
+
+
+def test_test_loss_may_ask_the_loader_for_its_data_set(capsys):
+    answer = lambda model, loader, loss_fn: weighted(model, loader, loss_fn)[0] / len(loader.dataset)  # noqa: E731
+    assert verdict(exercises.q2, answer, capsys).startswith("✓")
 
 
 def test_test_loss_may_use_inference_mode(capsys):
@@ -145,6 +157,8 @@ MEANS = [
     (LESSON / 782, "number of training batches"),
     (LESSON, "the sum itself"),
     (157, "now divide the sum by it"),
+    (1.24, "give three decimals"),
+    (1.2, "give three decimals"),
     (7, "Your answer is 7, which"),
     (math.nan, "Your answer is nan"),
     ("about one", "str: 'about one'"),

@@ -59,6 +59,8 @@ def test_wrong_kinds_get_a_sentence(exercise, answer, part, capsys):
         (lambda logits, targets: (logits.argmin(1) == targets).sum().item(), "not argmin"),
         (lambda logits, targets: float((logits.argmax(1) == targets).sum()), "it is a float"),
         (lambda logits, targets: len(targets), "the result of == isn't used"),
+        (lambda logits, targets: (logits.argmax() == targets).sum().item(), "go along dim 1"),
+        (lambda logits, targets: (logits.max(1).values == targets).sum().item(), "gives scores"),
         (lambda logits, targets: 37, "you got 37"),
     ],
 )

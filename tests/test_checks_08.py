@@ -71,7 +71,8 @@ def running(share=lambda momentum: momentum, start=(0.0, 1.0), unbiased=True, us
         (running(start=(0.0, 0.0)), "running_var begins at 1, not at 0"),
         (running(use=lambda batches: batches[:1]), "does return stand inside the loop"),
         (running(use=lambda batches: batches[-1:]), "carry the estimate on"),
-        (running(share=lambda momentum: 0.1), "should be"),
+        (running(share=lambda momentum: 0.1), "use the argument momentum"),
+        (running(share=lambda momentum: 0.2), "should be"),
         (lambda batches, momentum: (batches[-1].mean().item(), batches[-1].var().item()), "last batch's own value"),
         (lambda batches, momentum: batches[0].mean().item(), "Return two numbers"),
         (lambda batches, momentum: (0.3, 1.2 + 1 / 6), "running_mean (batches: 3, momentum: 0.1)"),
@@ -115,6 +116,19 @@ def test_changed_mistakes(answer, part, capsys):
 def test_changed_blank(answer, capsys):
     exercises.q2.check(answer)
     assert "Not attempted yet" in capsys.readouterr().out
+
+
+def test_accuracy_may_ask_the_loader_for_its_data_set(capsys):
+    def answer(model, loader):
+        was = model.training
+        model.eval()
+        with torch.no_grad():
+            right = sum((model(images).argmax(1) == targets).sum().item() for images, targets in loader)
+        model.train(was)
+        return right / len(loader.dataset)
+
+    exercises.q3.check(answer)
+    assert capsys.readouterr().out.startswith("✓")
 
 
 def answer_with(*, mode=False, gradients=False, after="restore", combine=None):

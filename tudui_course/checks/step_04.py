@@ -204,7 +204,7 @@ def check_mean(answer: float, values: list[float], sizes: tuple[int, ...]) -> No
         (
             sum(value * size for value, size in zip(values, sizes, strict=True)) / sum(sizes),
             "这是每张图的平均（下一本要的就是它）；这里每个批次算一份，不管有几张图。",
-            "That is the mean per picture, which the next notebook wants; here each batch counts once, whatever its size.",
+            "That is the mean per picture, which the next notebook wants; here each batch counts once, large or small.",
         ),
     ):
         if math.isclose(answer, mistaken, rel_tol=1e-4):

@@ -119,7 +119,7 @@ class Batches(list):
 
     def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
         super().__init__(batches)
-        self.dataset = [(image, target) for images, targets in batches for image, target in zip(images, targets)]
+        self.dataset = [pair for images, targets in batches for pair in zip(images, targets, strict=True)]
         self.batch_size = len(batches[0][1])
 
 
