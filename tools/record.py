@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
 ROOT = Path(__file__).resolve().parent.parent
 HEADLESS = runpy.run_path(str(ROOT / "conftest.py"))["HEADLESS"]  # what CI sets for the kernels
 EXECUTE = [
@@ -18,7 +21,6 @@ EXECUTE = [
     "notebook",
     "--execute",
     "--inplace",
-    "--coalesce-streams",  # how a cell's lines are cut into pieces differs from run to run
     "--ExecutePreprocessor.record_timing=False",
 ]
 NORMALISE = ["nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys"]
@@ -34,7 +36,9 @@ def record(notebook: Path) -> None:
 
 
 def normalise(notebook: Path) -> None:
-    """Drop from a notebook what differs from one recording to the next."""
+    """Drop from a notebook what differs from one recording to the next, also where its lines are cut into pieces."""
+    content, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(nbformat.read(notebook, as_version=4), {})
+    nbformat.write(content, notebook)
     subprocess.run([sys.executable, "-m", *NORMALISE, DROPPED, str(notebook)], check=True)
 
 

@@ -179,8 +179,8 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 {last_epoch}
 
 打乱之后，曲线为什么反而乱跳？看最后一列。50,000 张图分成 782 批，最后一批只剩 16 张：图这么少，梯度又大又偏，
-学习率却不变，而这一步之后马上就测试。固定次序时，网络每一轮都见过这同样的 16 张，一步伤不了多少；打乱时，它们每次都是另外 16 张。
-训练用的 `DataLoader` 加上 `drop_last=True`，就不走这一步。
+学习率却不变，而这一步之后马上就测试。固定次序时，网络每一轮都见过这同样的 16 张，一步伤不了多少；打乱时，它们每次都是
+另外 16 张。训练用的 `DataLoader` 加上 `drop_last=True`，就不走这一步。
 
 > Why does shuffling make the curve jump, of all things? Look at the last column. 50,000 pictures make 782 batches, and
 > the last one has only 16: so few give a large and lopsided gradient, but the step is as long as ever, and the test
