@@ -28,7 +28,7 @@ FETCHED = {
 }
 NOT_FETCHED = {"canonical", "index", "search", "next", "prev", "author", "copyright", "help", "license"}
 SEARCHES = ("检查点", "批次", "损失", "张量", "checkpoint", "batch", "loss", "tensor")
-PROSE = {"index.html", "glossary.html", "promises.html", "teaching.html"}
+PROSE = {"index.html", "glossary.html", "promises.html", "teaching.html", "elsewhere.html", "results.html"}
 OTHER_HOST = re.compile(r"\s*(https?:)?//")
 IN_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""")
 
@@ -89,6 +89,7 @@ def is_prose(path: Path) -> bool:
         "glossary.html",
         "promises.html",
         "teaching.html",
+        "elsewhere.html",
     }
 
 
