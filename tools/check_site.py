@@ -28,7 +28,10 @@ FETCHED = {
 }
 NOT_FETCHED = {"canonical", "index", "search", "next", "prev", "author", "copyright", "help", "license"}
 SEARCHES = ("检查点", "批次", "损失", "张量", "checkpoint", "batch", "loss", "tensor")
-PROSE = {"index.html", "glossary.html", "promises.html", "teaching.html", "elsewhere.html", "results.html"}
+PROSE = {
+    f"{page}.html"
+    for page in ("index", "glossary", "results", "promises", "teaching", "elsewhere", "first_ten_minutes")
+}
 OTHER_HOST = re.compile(r"\s*(https?:)?//")
 IN_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""")
 
@@ -84,13 +87,7 @@ def page_faults(path: Path, page: Page) -> list[str]:
 
 
 def is_prose(path: Path) -> bool:
-    return path.parent.name == "notebooks" or path.name in {
-        "index.html",
-        "glossary.html",
-        "promises.html",
-        "teaching.html",
-        "elsewhere.html",
-    }
+    return path.parent.name == "notebooks" or path.name in PROSE
 
 
 def link_faults(path: Path, pages: dict[Path, Page], folder: Path) -> list[str]:
