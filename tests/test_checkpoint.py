@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -319,7 +319,7 @@ def test_a_resumed_run_goes_on_keeping_the_best(pictures, tmp_path):
     settings = Settings(str(pictures), epochs=5, batch_size=2, lr=0.05)
     run.train(settings, tmp_path / "whole", keep=1)
     for epochs in range(1, 6):
-        run.train(Settings(str(pictures), epochs, 2, 0.05), tmp_path / "parts", resume=epochs > 1, keep=1)
+        run.train(replace(settings, epochs=epochs), tmp_path / "parts", resume=epochs > 1, keep=1)
     whole, parts = (read_checkpoint(tmp_path / name / "tudui_best.pth") for name in ("whole", "parts"))
     assert whole["progress"]["history"] == parts["progress"]["history"]
     assert [path.name for path in Path(tmp_path / "parts").glob("tudui_?.pth")] == ["tudui_4.pth"]

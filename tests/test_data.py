@@ -1,4 +1,5 @@
 import itertools
+import math
 import os
 import time
 
@@ -82,8 +83,29 @@ def test_subsets_and_splits_work_as_with_any_data_set(tiny):
 
 
 def test_options_reach_both_loaders(tiny):
-    loaders = make_loaders(*tiny, batch_size=16, drop_last=True)
-    assert [len(loader) for loader in loaders] == [4, 2]
+    loaders = make_loaders(*tiny, batch_size=16, pin_memory=True)
+    assert all(loader.pin_memory for loader in loaders)
+
+
+def test_no_test_picture_is_ever_left_out(tiny):
+    train_loader, test_loader = make_loaders(*tiny, batch_size=16, drop_last=True)
+    assert (len(train_loader), len(test_loader)) == (70 // 16, math.ceil(len(tiny[1]) / 16))
+    assert sum(len(targets) for _, targets in test_loader) == len(tiny[1])
+
+
+def test_a_transform_sees_whole_batches(tiny):
+    shapes = []
+
+    def negative(images):
+        shapes.append(images.shape)
+        return 1 - images
+
+    changed = tiny[0].transformed(negative)
+    (images, _), (plain, _) = (next(iter(DataLoader(data, 16))) for data in (changed, tiny[0]))
+    assert torch.equal(images, 1 - plain) and shapes == [(16, 3, 32, 32)]
+    assert torch.equal(changed[5][0], 1 - tiny[0][5][0])
+    assert torch.equal(changed.mixed(0)[0][0], 1 - tiny[0].mixed(0)[0][0])
+    assert changed.images is tiny[0].images and tiny[0].transform is None
 
 
 def test_only_the_training_set_is_shuffled_anew_each_epoch(tiny):

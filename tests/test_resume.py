@@ -28,7 +28,8 @@ STEPS = 26  # of an epoch: 51 pictures in batches of 2
 
 @pytest.fixture(scope="module")
 def settings(pictures):
-    return Settings(str(pictures), epochs=5, batch_size=2, lr=0.05)  # 130 steps, so that one train_loss is logged
+    # 130 steps, so that one train_loss is logged; in the fixed order the last batch of an epoch is a smaller one.
+    return Settings(str(pictures), epochs=5, batch_size=2, lr=0.05, order="fixed")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def assert_same_run(folder, whole):
     assert not list(folder.glob(".*")) and len(list(folder.glob("events*"))) == 1
     for name in (max(run.epoch_checkpoints(whole).values()).name, run.BEST):
         ours, theirs = read_checkpoint(folder / name), read_checkpoint(whole / name)
-        for part in ("model", "optimizer", "progress", "random", "classes"):
+        for part in ("model", "optimizer", "scheduler", "progress", "random", "classes"):
             assert_same(ours[part], theirs[part], part)
     assert read_scalars(folder) == read_scalars(whole)
 
@@ -121,13 +122,30 @@ def test_more_epochs_continue_a_finished_run(settings, whole, tmp_path):
     assert_same_run(tmp_path, whole)
 
 
-def test_full_batches_only(pictures, tmp_path):
-    settings = Settings(str(pictures), epochs=2, batch_size=17)  # 3 steps, none of them ragged
+@pytest.mark.parametrize("step", [1, 3, 5])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 17},  # 3 full batches
+        {"batch_size": 16},  # 3 full batches, the other 3 pictures are left out
+        {"batch_size": 17, "recipe": "fast"},  # momentum, a scheduler, random flips and shifts
+        {"batch_size": 17, "recipe": "fast", "network": "TuduiNorm"},  # running statistics, dropout
+    ],
+)
+def test_every_kind_of_run(pictures, tmp_path, changes, step):
+    settings = Settings(str(pictures), epochs=2, **changes)
     run.train(settings, tmp_path / "whole")
-    with signal_at(3), pytest.raises(run.StoppedError):
+    with signal_at(step), pytest.raises(run.StoppedError):
         run.train(settings, tmp_path / "parts")
     run.train(settings, tmp_path / "parts", resume=True)
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_one_cycle_ends_with_its_last_epoch(pictures, tmp_path):
+    settings = Settings(str(pictures), epochs=2, batch_size=17, recipe="fast")
+    run.train(settings, tmp_path)
+    with pytest.raises(ValueError, match="begun with epochs 2, not 3"):
+        run.train(replace(settings, epochs=3), tmp_path, resume=True)
 
 
 def test_a_second_signal_stops_at_once_without_saving(settings, tmp_path, capsys):
@@ -265,7 +283,7 @@ elif name == "unlink":
     Path.unlink = killing(Path.unlink)
 else:
     setattr(os, name, killing(getattr(os, name)))
-run.train(Settings(data, epochs=5, batch_size=2, lr=0.05), folder, resume=resume == "resume")
+run.train(Settings(data, epochs=5, batch_size=2, lr=0.05, order="fixed"), folder, resume=resume == "resume")
 """
 
 

@@ -5,7 +5,6 @@
 Runs that are already complete under runs/results/ are read, not repeated; one that was stopped is resumed.
 """
 
-import itertools
 import json
 import os
 import platform
@@ -14,13 +13,14 @@ import sys
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
 from tudui_course import plots, run
-from tudui_course.checkpoint import read_checkpoint, restore
+from tudui_course.checkpoint import load_model
 from tudui_course.data.loaders import make_loaders, read_data
 from tudui_course.loop import evaluate, train_one_epoch
-from tudui_course.model import Tudui
-from tudui_course.runtime import place, runs_dir
+from tudui_course.recipe import SEED
+from tudui_course.runtime import runs_dir
 from tudui_course.settings import Settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -39,26 +39,23 @@ def train_seed(data: str, order: str, seed: int) -> dict:
     }
 
 
-def around_last_batch(data: str, order: str, seed: int) -> dict:
-    """Repeat a run's last epoch from its checkpoint: test accuracy before and after the last, smaller batch."""
-    settings = Settings(data=data, order=order, seed=seed)
+def one_more_step(data: str, seed: int) -> dict:
+    """Test accuracy of a finished shuffled run, and after one more step on as few pictures as were left out."""
+    settings = Settings(data=data, seed=seed)
     train_set, test_set = read_data(data)
-    train_set = train_set if order == "shuffled" else train_set.mixed(seed)
-    loaders = make_loaders(train_set, test_set, settings.batch_size, seed=seed, shuffle=order == "shuffled")
-    model, loss_fn = place(Tudui(len(train_set.classes)), "cpu"), torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr)
-    folder = runs_dir() / "results" / f"{Path(data).name}-{order}-seed{seed}"
-    progress = restore(read_checkpoint(folder / f"tudui_{settings.epochs - 2}.pth"), model, optimizer)
-    loaders[0].generator.set_state(progress.loader_state)
-    batches = iter(loaders[0])
-    train_one_epoch(model, itertools.islice(batches, len(loaders[0]) - 1), loss_fn, optimizer)
-    before = evaluate(model, loaders[1], loss_fn).accuracy
-    last = train_one_epoch(model, batches, loss_fn, optimizer)
-    after = evaluate(model, loaders[1], loss_fn).accuracy
-    assert after == run.newest_checkpoint(folder)["progress"]["history"][-1]["test"]["correct"] / len(test_set), (
-        "the repeated epoch didn't end where the run did: run it with as many threads as the run had"
-    )
-    return {"order": order, "seed": seed, "pictures": last.count, "before": before, "after": after}
+    left_out = train_set.first(len(train_set) % settings.batch_size)
+    _, test_loader = make_loaders(train_set, test_set, settings.batch_size)
+    folder = runs_dir() / "results" / f"{Path(data).name}-shuffled-seed{seed}"
+    model, _ = load_model(folder / f"tudui_{settings.epochs - 1}.pth")
+    loss_fn = SEED.loss_fn()
+    before = evaluate(model, test_loader, loss_fn).accuracy
+    train_one_epoch(model, DataLoader(left_out, len(left_out)), loss_fn, SEED.optimizer(model))
+    return {
+        "seed": seed,
+        "pictures": len(left_out),
+        "before": before,
+        "after": evaluate(model, test_loader, loss_fn).accuracy,
+    }
 
 
 def machine() -> str:
@@ -90,16 +87,16 @@ def table(results: dict) -> str:
 
 
 def last_epoch(results: dict) -> str:
-    """Each seed's figures after the last epoch, and before its last batch, as Markdown."""
+    """Each seed's figures after the last epoch, and after one more step on a small batch, as Markdown."""
     lines = [
-        "| order | seed | loss sum | accuracy | accuracy before the last batch |",
+        "| order | seed | loss sum | accuracy | accuracy after one more step |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    ends = iter(results["last_batch"])
+    steps = {one["seed"]: f"{one['after']:.4f}" for one in results["one_more_step"]}
     for order, key in (("fixed", "runs"), ("shuffled", "shuffled_runs")):
         lines += [
-            f"| {order} | {one['seed']} | {one['test_loss_sum'][-1]:.1f} "
-            f"| {one['test_accuracy'][-1]:.4f} | {next(ends)['before']:.4f} |"
+            f"| {order} | {one['seed']} | {one['test_loss_sum'][-1]:.1f} | {one['test_accuracy'][-1]:.4f} "
+            f"| {steps[one['seed']] if order == 'shuffled' else ''} |"
             for one in results[key]
         ]
     return "\n".join(lines)
@@ -131,12 +128,13 @@ def main() -> None:
         "lesson": lesson,
         "runs": [train_seed(data, "fixed", seed) for seed in SEEDS],
         "shuffled_runs": [train_seed(data, "shuffled", seed) for seed in SEEDS],
-        "last_batch": [around_last_batch(data, order, seed) for order in ("fixed", "shuffled") for seed in SEEDS],
+        "one_more_step": [one_more_step(data, seed) for seed in SEEDS],
     }
     (DOCS / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plot(results, DOCS / "results.png")
+    small = results["one_more_step"][0]["pictures"]
     (DOCS / "results.md").write_text(
-        REPORT.format(**results, table=table(results), last_epoch=last_epoch(results)), encoding="utf-8"
+        REPORT.format(**results, table=table(results), last_epoch=last_epoch(results), small=small), encoding="utf-8"
     )
     print(table(results))
 
@@ -154,11 +152,11 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 | 命令 · command | `{command}` |
 
 课程没有打乱训练集：CIFAR-10 的图片本来就次序混杂，每一轮都按同一个次序走。“固定次序”也是这样，只是每个种子另取
-一个混杂的次序。“打乱”是每轮换一个次序，这是本课程教的做法，也是 `tudui train` 的默认做法。
+一个混杂的次序。“打乱”是每轮换一个次序，不满的最后一批不用：这是本课程教的做法，也是 `tudui train` 的默认做法。
 
 > The lesson doesn't shuffle: CIFAR-10's pictures lie in a mixed order anyway, and each epoch goes through them in that
-> one order. So does *fixed order*, with another mixed order for each seed. *Shuffled* takes a new order in each epoch,
-> which is what the course teaches and what `tudui train` does by default.
+> one order. So does *fixed order*, with another mixed order for each seed. *Shuffled* takes a new order in each epoch
+> and leaves out a last batch that isn't full, which is what the course teaches and `tudui train` does by default.
 
 图：测试损失与测试正确率随轮次的变化，线是三个种子的平均，色带从最小到最大，黑色虚线是课程打印的数字。
 
@@ -178,14 +176,14 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 
 {last_epoch}
 
-打乱之后，曲线为什么反而乱跳？看最后一列。50,000 张图分成 782 批，最后一批只剩 16 张：图这么少，梯度又大又偏，
-学习率却不变，而这一步之后马上就测试。固定次序时，网络每一轮都见过这同样的 16 张，一步伤不了多少；打乱时，它们每次都是
-另外 16 张。训练用的 `DataLoader` 加上 `drop_last=True`，就不走这一步。
+打乱时，一轮只用满批：50,000 张图分成 781 批，剩下的 {small} 张这一轮不用，下一轮剩下的又是另外 {small} 张。
+为什么？看最后一列：训练好的网络只在这样一小批上再走一步，正确率就变成这样。图这么少，梯度又大又偏，步长却和平时
+一样，而这一步之后马上就测试。`DataLoader` 的参数 `drop_last=True` 说的就是这件事。
 
-> Why does shuffling make the curve jump, of all things? Look at the last column. 50,000 pictures make 782 batches, and
-> the last one has only 16: so few give a large and lopsided gradient, but the step is as long as ever, and the test
-> follows right after it. In a fixed order the network has met those same 16 in every epoch, and one step does little
-> harm; shuffled, they are 16 others each time. With `drop_last=True` the training `DataLoader` leaves that step out.
+> Shuffled, an epoch uses full batches only: 50,000 pictures make 781 of them, and the {small} left over wait for the
+> next epoch, which leaves out {small} others. Why? The last column is what a single further step on so small a batch
+> does to the trained network. So few pictures give a large and lopsided gradient, the step is as long as ever, and the
+> test would follow right after it. The `DataLoader`'s name for this is `drop_last=True`.
 """
 
 

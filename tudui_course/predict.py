@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from tudui_course.checkpoint import load_model
 from tudui_course.data.drawings import CLASSES
 from tudui_course.data.folder import open_picture
 from tudui_course.plots import plot_probabilities
+from tudui_course.recipe import stored_recipe
 from tudui_course.runtime import choose_device
 
 TOP = 3
@@ -47,7 +48,12 @@ class Prediction(NamedTuple):
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, pictures: Sequence[Picture] | Tensor, classes: Sequence[str], device: torch.device | str = "cpu"
+    model: nn.Module,
+    pictures: Sequence[Picture] | Tensor,
+    classes: Sequence[str],
+    device: torch.device | str = "cpu",
+    *,
+    transform: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Prediction]:
     """Say what a network takes pictures for; it is left in eval mode.
 
@@ -56,6 +62,7 @@ def predict(
         pictures: files of any size and mode, or images (3, 32, 32), float in [0, 1]; also a whole batch of those.
         classes: C names, in the order of the logits.
         device: where the model is.
+        transform: what the pictures went through at training, for example `Recipe.test_transform()`; None for nothing.
 
     Returns:
         A prediction for each picture, computed in float32.
@@ -68,6 +75,7 @@ def predict(
     if not len(pictures):
         return []
     images = pictures if isinstance(pictures, Tensor) else torch.stack([as_image(picture) for picture in pictures])
+    images = transform(images) if transform else images
     logits = torch.cat([model(part.to(device)).float().cpu() for part in images.split(256)])
     if logits.shape[1] != len(classes):
         raise ValueError(f"{len(classes)} names were given for a network of {logits.shape[1]} classes.")
@@ -123,8 +131,9 @@ def predict_files(
         check_figure(figure)
     device = choose_device(device)
     model, content = load_model(checkpoint, device)
+    transform = stored_recipe(content["settings"]).test_transform()
     images, errors = read_pictures(paths)
-    found = predict(model, list(images.values()), content["classes"] or CLASSES, device)
+    found = predict(model, list(images.values()), content["classes"] or CLASSES, device, transform=transform)
     predictions = dict(zip(images, found, strict=True))
     if as_json:
         print(json.dumps([as_object(path, predictions.get(path), errors.get(path)) for path in paths], indent=1))

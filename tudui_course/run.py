@@ -15,17 +15,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tudui_course.board import open_writer
-from tudui_course.checkpoint import load_model, read_checkpoint, restore, save_checkpoint
+from tudui_course.checkpoint import MODELS, load_model, read_checkpoint, restore, save_checkpoint
 from tudui_course.data.loaders import NAMES, make_loaders, read_data
 from tudui_course.loop import EpochRecord, Progress, evaluate, fit, predict_all
 from tudui_course.metrics import EpochResult, confusion_matrix
-from tudui_course.model import Tudui
+from tudui_course.recipe import RECIPES, stored_recipe
 from tudui_course.runtime import choose_device, choose_precision, place, runs_dir, seed_everything, short_path
 from tudui_course.settings import Settings
 
 INTERRUPTED = "tudui_interrupted.pth"
 BEST = "tudui_best.pth"
-MAY_CHANGE = {"epochs", "device"}  # what a resumed run may be given anew; the rest decides its outcome
+# What a resumed run may be given anew, the rest decides its outcome; one cycle fits one number of epochs alone.
+MAY_CHANGE = {"epochs", "device"}
 
 
 class StoppedError(Exception):
@@ -48,7 +49,7 @@ def train(
     overwrite: bool = False,
     keep: int = 0,
 ) -> list[EpochRecord]:
-    """Train `Tudui` with SGD as the settings say, and leave its checkpoints and TensorBoard files in `run_dir`.
+    """Train a network with SGD as the settings say, and leave its checkpoints and TensorBoard files in `run_dir`.
 
     Args:
         settings: what decides the outcome.
@@ -67,8 +68,11 @@ def train(
     """
     settings.check()
     device = choose_device(settings.device)
+    recipe = RECIPES[settings.recipe]
+    recipe = replace(recipe, lr=settings.lr or recipe.lr)
     settings = replace(
         settings,
+        lr=recipe.lr,
         data=full_name(settings.data),
         device=str(device),
         precision=choose_precision(settings.precision, device),
@@ -83,23 +87,31 @@ def train(
     train_set, test_set = read_data(settings.data, limit=settings.limit)
     shuffle = settings.order == "shuffled"
     train_set = train_set if shuffle else train_set.mixed(settings.seed)
+    train_set = train_set.transformed(recipe.train_transform())
+    test_set = test_set.transformed(recipe.test_transform())
     seed_everything(settings.seed)
-    model = place(Tudui(len(train_set.classes)), device)
-    loss_fn = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr)
-    loaders = make_loaders(train_set, test_set, settings.batch_size, seed=settings.seed, shuffle=shuffle)
+    model = place(MODELS[settings.network](len(train_set.classes)), device)
+    loss_fn = recipe.loss_fn()
+    optimizer = recipe.optimizer(model)
+    # In a new order each epoch, a last batch of few pictures would be a long step in any direction, right before the
+    # test (docs/results.md); in the fixed order, as in the lesson, it is always the same.
+    drop_last = shuffle and len(train_set) >= settings.batch_size
+    loaders = make_loaders(
+        train_set, test_set, settings.batch_size, seed=settings.seed, shuffle=shuffle, drop_last=drop_last
+    )
+    scheduler = recipe.scheduler(optimizer, settings.epochs * len(loaders[0]))
     progress = Progress()
     if checkpoint:
-        refuse_other_data(train_set, test_set, checkpoint)
-        progress = restore(checkpoint, model, optimizer, path=run_dir)
+        refuse_other_data(*loaders, checkpoint)
+        progress = restore(checkpoint, model, optimizer, scheduler, path=run_dir)
 
     prepare_folder(run_dir, overwrite and not resume)
     print_start(settings, run_dir, train_set, test_set, progress)
-    saver = Saver(run_dir, keep, model, optimizer, settings, train_set.classes)
+    saver = Saver(run_dir, keep, model, optimizer, scheduler, settings, train_set.classes)
     with open_writer(run_dir, progress.points) as writer, stop_on_signal() as stop:
         fit(
             model, loaders, loss_fn, optimizer, device,
-            epochs=settings.epochs, precision=settings.precision,
+            epochs=settings.epochs, scheduler=scheduler, precision=settings.precision,
             log=writer.add_scalar, progress=progress, save=saver, stop=stop,
         )  # fmt: skip
     if progress.epoch < settings.epochs:
@@ -139,7 +151,7 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
     data = data or stored.get("data", "")
     if not data:
         raise ValueError(f"{path} doesn't say what it was trained on; name the data: --data pictograms|cifar10|DIR.")
-    test_set = read_data(data, limit=limit)[1]
+    test_set = read_data(data, limit=limit)[1].transformed(stored_recipe(stored).test_transform())
     if checkpoint["classes"] and checkpoint["classes"] != test_set.classes:
         raise ValueError(f"{path} knows the classes {checkpoint['classes']}, but {data} has {test_set.classes}.")
     loader = DataLoader(test_set, batch_size)
@@ -157,9 +169,11 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
 class Saver:
     """What `fit` calls as `save`: writes the checkpoint, prints the epoch, removes what is not to be kept."""
 
-    def __init__(self, run_dir: Path, keep: int, model, optimizer, settings: Settings, classes: list[str]) -> None:
+    def __init__(
+        self, run_dir: Path, keep: int, model, optimizer, scheduler, settings: Settings, classes: list[str]
+    ) -> None:
         self.run_dir, self.keep, self.model, self.optimizer = run_dir, keep, model, optimizer
-        self.stored = {"settings": asdict(settings), "classes": classes}
+        self.stored = {"scheduler": scheduler, "settings": asdict(settings), "classes": classes}
         self.started = time.perf_counter()
 
     def __call__(self, progress: Progress) -> None:
@@ -285,17 +299,20 @@ def refuse_changes(settings: Settings, stored: dict) -> None:
     """Raise ValueError where a resumed run is asked for what would make it another run."""
     earlier = Settings.from_dict(stored)
     for name, value in asdict(earlier).items():
-        if name not in MAY_CHANGE and getattr(settings, name) != value:
+        may_change = name in MAY_CHANGE and not (name == "epochs" and RECIPES[earlier.recipe].one_cycle)
+        if not may_change and getattr(settings, name) != value:
             raise ValueError(
                 f"this run was begun with {name.replace('_', '-')} {value}, not {getattr(settings, name)}, and can "
                 "only be resumed as it was begun; leave that flag out, or start another run."
             )
 
 
-def refuse_other_data(train_set, test_set, checkpoint: dict) -> None:
+def refuse_other_data(train_loader: DataLoader, test_loader: DataLoader, checkpoint: dict) -> None:
     """Raise ValueError where the data are no longer those that the run was begun with."""
     counts = [(row["train"]["count"], row["test"]["count"]) for row in checkpoint["progress"]["history"]]
-    if train_set.classes != checkpoint["classes"] or any(count != (len(train_set), len(test_set)) for count in counts):
+    trained = len(train_loader) * train_loader.batch_size if train_loader.drop_last else len(train_loader.dataset)
+    expected = trained, len(test_loader.dataset)
+    if train_loader.dataset.classes != checkpoint["classes"] or any(count != expected for count in counts):
         raise ValueError(
             "the data have changed since this run was begun (other classes or another number of pictures); "
             "put them back, or start another run."

@@ -12,20 +12,24 @@ import tyro
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the outcome of a run. The defaults are those of the course (SGD, lr 0.01, batch 64, 10 epochs)."""
+    """What decides the outcome of a run. The defaults are the lesson's (SGD, lr 0.01, batch 64, 10 epochs)."""
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "pictograms"
     """pictograms, cifar10, or a folder that holds train/<class>/* and test/<class>/*."""
+    network: Literal["Tudui", "TuduiNorm"] = "Tudui"
+    """Tudui is the lesson's; TuduiNorm has BatchNorm, ReLU and Dropout as well."""
+    recipe: Literal["seed", "fast"] = "seed"
+    """seed: plain SGD, as in the lesson. fast: the better recipe of notebook 11, for the same network."""
     epochs: int = 10
     """How often the training set is gone through."""
     batch_size: int = 64
     """Pictures per optimizer step."""
-    lr: float = 0.01
-    """Learning rate of SGD."""
+    lr: float | None = None
+    """Learning rate of SGD, the highest one for fast; by default the recipe's own, 0.01 for seed."""
     seed: int = 0
     """Decides initial weights and the order of the pictures."""
     order: Literal["shuffled", "fixed"] = "shuffled"
-    """shuffled: another order in each epoch. fixed: one mixed order for all epochs, as the lesson reads CIFAR-10."""
+    """shuffled: another order each epoch, full batches only. fixed: one mixed order, as the lesson reads CIFAR-10."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps ... auto takes an accelerator where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -39,12 +43,16 @@ class Settings:
             raise ValueError(f"epochs is {self.epochs}, but a run needs at least 1: --epochs 10.")
         if self.batch_size < 1:
             raise ValueError(f"batch size is {self.batch_size}, but a batch needs at least 1 picture: --batch-size 64.")
-        if not (math.isfinite(self.lr) and self.lr > 0):
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01.")
         if self.limit < 0:
             raise ValueError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
+        if self.network not in ("Tudui", "TuduiNorm"):
+            raise ValueError(f"network is {self.network!r}, but it must be Tudui or TuduiNorm.")
+        if self.recipe not in ("seed", "fast"):
+            raise ValueError(f"recipe is {self.recipe!r}, but it must be seed or fast.")
         if self.order not in ("shuffled", "fixed"):
             raise ValueError(f"order is {self.order!r}, but it must be shuffled or fixed.")
         if self.precision not in ("auto", "float32", "bfloat16"):

@@ -1,5 +1,6 @@
 """One function that gives train and test DataLoader for any of the three data sets, and what makes them fast."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,22 +40,27 @@ class InMemory(Dataset):
         images: (N, 3, 32, 32) uint8.
         targets: (N,) int64.
         classes: class names; a target is an index into them.
+        transform: called with each batch of images (N, 3, 32, 32), float32 in [0, 1]; or None.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor, classes: list[str]) -> None:
-        self.images, self.targets, self.classes = images, targets, classes
+    def __init__(
+        self, images: Tensor, targets: Tensor, classes: list[str], transform: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.images, self.targets, self.classes, self.transform = images, targets, classes, transform
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One picture, (3, 32, 32) float32 in [0, 1], as ToTensor gives it, and its class index."""
-        return self.images[index].float().div(255), int(self.targets[index])
+        """One picture, (3, 32, 32) float32 in [0, 1] as ToTensor gives it, transformed, and its class index."""
+        (batch,) = self.__getitems__([index])
+        return batch.images[0], int(batch.targets[0])
 
     def __getitems__(self, indices: list[int]) -> list[Batch]:
         """All pictures of a batch at once; called by the DataLoader."""
         index = torch.tensor(indices)
-        return [Batch(self.images[index].float().div(255), self.targets[index])]
+        images = self.images[index].float().div(255)
+        return [Batch(self.transform(images) if self.transform else images, self.targets[index])]
 
     def first(self, limit: int) -> "InMemory":
         """The same classes with at most `limit` pictures, drawn evenly over the set (a folder is sorted by class)."""
@@ -63,7 +69,11 @@ class InMemory(Dataset):
     def mixed(self, seed: int, limit: int | None = None) -> "InMemory":
         """The same pictures (at most `limit` of them) in a random order that the seed decides."""
         index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:limit]
-        return InMemory(self.images[index], self.targets[index], self.classes)
+        return InMemory(self.images[index], self.targets[index], self.classes, self.transform)
+
+    def transformed(self, transform: Callable[[Tensor], Tensor] | None) -> "InMemory":
+        """The same pictures, shared, each batch of which goes through `transform`."""
+        return InMemory(self.images, self.targets, self.classes, transform)
 
 
 def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InMemory, InMemory]:
@@ -117,7 +127,14 @@ def from_cifar10(dataset: CIFAR10 | Pictograms) -> InMemory:
 
 
 def make_loaders(
-    train: Dataset, test: Dataset, batch_size: int = 64, *, seed: int = 0, shuffle: bool = True, **options
+    train: Dataset,
+    test: Dataset,
+    batch_size: int = 64,
+    *,
+    seed: int = 0,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    **options,
 ) -> tuple[DataLoader, DataLoader]:
     """Make the two ordinary DataLoaders of a run.
 
@@ -127,10 +144,11 @@ def make_loaders(
         batch_size: pictures a batch.
         seed: of the order of the training pictures.
         shuffle: False to go through the training set in its own order.
-        **options: more of DataLoader's arguments, for both: num_workers, drop_last, pin_memory ...
+        drop_last: leave out the last batch of an epoch's training if it is smaller; no test picture is ever left out.
+        **options: more of DataLoader's arguments, for both: num_workers, pin_memory ...
     """
     generator = torch.Generator().manual_seed(seed)
-    train_loader = DataLoader(train, batch_size, shuffle=shuffle, generator=generator, **options)
+    train_loader = DataLoader(train, batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator, **options)
     test_loader = DataLoader(test, batch_size, **options)
     return train_loader, test_loader
 
