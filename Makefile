@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.set-up
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SITE_STAMP := $(VENV)/.set-up-site
 
 .PHONY: help setup lab test test-package test-notebooks browser site train record lint format constraints clean
@@ -21,9 +22,11 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)   ## Create or update .venv
 
 lab: $(STAMP)     ## Open the course in JupyterLab
-	$(PY) -m jupyterlab --config=tools/jupyter/lab_config.py $(LAB_ARGS)
+	$(PY) -m jupyterlab --config=tools/jupyter/lab_config.py $(AS_ROOT) $(LAB_ARGS)
 
-test: test-package test-notebooks  ## Run all tests, notebooks included
+test: $(STAMP)    ## Run all tests, notebooks included
+	@$(MAKE) --no-print-directory test-package; package=$$?; \
+	$(MAKE) --no-print-directory test-notebooks && exit $$package
 
 test-package: $(STAMP)  ## Run the package's tests
 	$(PY) -m pytest tests -q -n 2

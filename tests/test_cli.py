@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,10 @@ def test_a_run_from_a_terminal_leaves_its_files_and_plain_lines(tmp_path):
         "tudui_best.pth",
     }
     assert [step for step, _ in read_scalars(tmp_path / "run a")["test_accuracy"]] == [0, 1]
-    assert lines[-1] == "curves         python -m tensorboard.main --logdir 'run a'"
+    words = shlex.split(lines[-1])
+    assert words[0] == "curves" and words[2:] == ["-m", "tensorboard.main", "--logdir", "run a"]
+    check = [words[1], "-c", "import sys, tensorboard; print(sys.prefix)"]  # what is printed can be typed there
+    assert subprocess.check_output(check, cwd=tmp_path, text=True).strip() == sys.prefix
 
 
 def test_the_table_tells_each_epoch(tudui, pictures, tmp_path):

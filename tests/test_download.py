@@ -420,7 +420,7 @@ def test_the_sentence_says_that_the_part_will_be_continued(server, tmp_path):
 
 @pytest.mark.parametrize("folder", ["nowhere", ""])
 def test_missing_data_without_download_say_what_to_do(server, tmp_path, folder):
-    with pytest.raises(RuntimeError, match=r"download=True.*tudui download"):
+    with pytest.raises(RuntimeError, match=r"tudui download.*download=True"):
         small(server, "ok")(tmp_path / folder)
     assert left(tmp_path) == [] and server.log == []
 

@@ -28,7 +28,7 @@ class Lab:
         environment |= {"TUDUI_HOME": str(self.home), "TMPDIR": str(self.temp), "IPYTHONDIR": str(folder / "ipython")}
         for kind in ("CONFIG", "DATA", "RUNTIME"):
             environment[f"JUPYTER_{kind}_DIR"] = str(folder / kind.lower())
-        options = f"--no-browser --allow-root --expose-app-in-browser --ServerApp.port={port}"
+        options = f"--no-browser --expose-app-in-browser --ServerApp.port={port}"
         options += f" --ServerApp.root_dir={self.notebooks}"
         self.log = folder / "lab.log"
         with self.log.open("w") as log:

@@ -4,11 +4,12 @@ import io
 import json
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from lab import Lab, choose, errors, run_all, show_cell, text_of, wait_until_ready, write_and_run
+from lab import ROOT, Lab, choose, errors, run_all, show_cell, text_of, wait_until_ready, write_and_run
 from PIL import Image
 
 from conftest import free_port
@@ -72,6 +73,24 @@ def test_the_launcher_offers_python_3_alone(start_here, picture):
     kernels = page.locator(".jp-Launcher-section", has_text="Notebook").locator(".jp-LauncherCard-label")
     assert {label.strip() for label in kernels.all_inner_texts()} == {"Python 3 (ipykernel)"}
     page.locator(".lm-TabBar-tab", has_text="Launcher").locator(".lm-TabBar-tabCloseIcon").click()
+    assert watch.take(harmless=HARMLESS) == []
+
+
+def test_its_terminal_finds_the_command(start_here, lab):
+    page, watch = start_here
+    page.keyboard.press("ControlOrMeta+Shift+l")
+    page.locator(".jp-Launcher .jp-LauncherCard", has_text="Terminal").click()
+    page.locator(".jp-Terminal .xterm-screen").wait_for()
+    page.wait_for_timeout(2000)  # the shell's prompt
+    page.keyboard.type('tudui --help > "$TUDUI_HOME/help.txt"; pwd > "$TUDUI_HOME/where.txt"\n')
+    where = lab.home / "where.txt"
+    deadline = time.monotonic() + 30
+    while not (where.exists() and where.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert "The complete PyTorch training routine" in (lab.home / "help.txt").read_text()
+    assert Path(where.read_text().strip()).samefile(ROOT)
+    page.keyboard.type("exit\n")
+    page.locator(".jp-Terminal").wait_for(state="detached")
     assert watch.take(harmless=HARMLESS) == []
 
 

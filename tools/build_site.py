@@ -12,7 +12,18 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("index", "glossary", "results", "promises", "teaching", "elsewhere", "first_ten_minutes", "api")
+PAGES = (
+    "index",
+    "glossary",
+    "results",
+    "recipes",
+    "bench",
+    "promises",
+    "teaching",
+    "elsewhere",
+    "first_ten_minutes",
+    "api",
+)
 LATER = "# 结果 · Results\n\n还没有记录。\n\n> Not recorded yet.\n"
 
 MODULE_PAGE = """# `{short}`

@@ -30,7 +30,17 @@ NOT_FETCHED = {"canonical", "index", "search", "next", "prev", "author", "copyri
 SEARCHES = ("检查点", "批次", "损失", "张量", "checkpoint", "batch", "loss", "tensor")
 PROSE = {
     f"{page}.html"
-    for page in ("index", "glossary", "results", "promises", "teaching", "elsewhere", "first_ten_minutes")
+    for page in (
+        "index",
+        "glossary",
+        "results",
+        "recipes",
+        "bench",
+        "promises",
+        "teaching",
+        "elsewhere",
+        "first_ten_minutes",
+    )
 }
 OTHER_HOST = re.compile(r"\s*(https?:)?//")
 IN_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""")

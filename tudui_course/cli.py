@@ -120,13 +120,13 @@ class Download:
 
     def run(self) -> None:
         from tudui_course.data.cifar10 import CIFAR10
-        from tudui_course.runtime import data_dir, short_path
+        from tudui_course.runtime import data_dir, short_path, typed
 
         try:
             CIFAR10(data_dir(), download=True)
         except RuntimeError as error:
             raise ValueError(str(error)) from None
-        print(f"CIFAR-10 is in {short_path(data_dir())}: tudui train --data cifar10")
+        print(f"CIFAR-10 is in {short_path(data_dir())}: {typed('tudui')} train --data cifar10")
 
 
 @dataclass(frozen=True)

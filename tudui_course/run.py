@@ -20,7 +20,7 @@ from tudui_course.data.loaders import NAMES, make_loaders, read_data
 from tudui_course.loop import EpochRecord, Progress, evaluate, fit, predict_all
 from tudui_course.metrics import EpochResult, confusion_matrix
 from tudui_course.recipe import RECIPES, stored_recipe
-from tudui_course.runtime import choose_device, choose_precision, place, runs_dir, seed_everything, short_path
+from tudui_course.runtime import choose_device, choose_precision, place, runs_dir, seed_everything, short_path, typed
 from tudui_course.settings import Settings
 
 INTERRUPTED = "tudui_interrupted.pth"
@@ -126,7 +126,7 @@ def how_to_continue(progress: Progress, settings: Settings, run_dir: Path) -> st
         return "Stopped before the first step; there is nothing to continue."
     return (
         f"Stopped at step {progress.step:,} (epoch {progress.epoch + 1} of {settings.epochs}) and saved. "
-        f"Continue with:\n  tudui train --resume --run-dir {shlex.quote(short_path(run_dir))}"
+        f"Continue with:\n  {typed('tudui')} train --resume --run-dir {shlex.quote(short_path(run_dir))}"
     )
 
 
@@ -269,6 +269,10 @@ def free_run_dir(settings: Settings) -> Path:
     while path.exists():
         number += 1
         path = base.with_name(f"{base.name}-{number}")
+    if path != base:
+        print(
+            f"{short_path(base)} is taken (--resume goes on with the newest run); this run goes to {short_path(path)}."
+        )
     return path
 
 
@@ -357,7 +361,7 @@ def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
         f"test accuracy  {history[-1].test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})"
     )
     print(f"checkpoints    {place}/tudui_{history[-1].epoch}.pth and earlier ones, the best in {place}/{BEST}")
-    print(f"curves         python -m tensorboard.main --logdir {shlex.quote(place)}")
+    print(f"curves         {typed('python')} -m tensorboard.main --logdir {shlex.quote(place)}")
 
 
 def best_epoch(history: list[EpochRecord]) -> EpochRecord:

@@ -2,6 +2,9 @@
 
 import os
 import random
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,16 @@ def short_path(path: Path | str) -> str:
     if path.is_relative_to(here) or (path.is_relative_to(home()) and here.is_relative_to(home())):
         return Path(os.path.relpath(path, here)).as_posix()
     return str(path)
+
+
+def typed(program: str) -> str:
+    """How to type a program of this environment here: its name where that finds it, otherwise its path."""
+    script = Path(sys.executable).with_name(program)
+    found = shutil.which(program)
+    if (found and Path(found) == script) or not script.exists():
+        return program
+    near = script.is_relative_to(home()) and Path.cwd().is_relative_to(home())
+    return shlex.quote(os.path.relpath(script) if near else str(script))
 
 
 def memory_in_use() -> int:

@@ -11,5 +11,8 @@ c.ServerApp.root_dir = str(here.parent.parent / "notebooks")
 c.LabApp.default_url = "/lab/tree/00_start_here.ipynb"
 c.LabApp.app_settings_dir = str(here)  # overrides.json: no question about news; room for the notebooks' names
 
-# The command `tudui` works in its terminals, also where the environment isn't activated.
+# The command `tudui` works in its terminals, also where the environment isn't activated; a login shell, which they are
+# where the server has no terminal of its own, would set PATH anew.
 os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+if os.name == "posix":
+    c.ServerApp.terminado_settings = {"shell_command": [os.environ.get("SHELL") or "sh"]}

@@ -56,8 +56,8 @@ class Exercise:
             say(
                 "○",
                 self.name,
-                "还没有作答：把 ... 换成你的代码。",
-                "Not attempted yet: put your code in place of the dots.",
+                "还没有作答：把 ... 换成你的代码；要写几行，就另起一行，缩进着写。",
+                "Not attempted yet: put your code in place of the dots; several lines go below, indented.",
             )
         except Exception as error:  # the learner's code, or an answer of a kind nobody thought of
             name = type(error).__name__

@@ -23,6 +23,8 @@ import torchvision.datasets
 from torchvision.datasets.utils import calculate_md5, check_integrity
 from tqdm import tqdm
 
+from tudui_course.runtime import typed
+
 MIRRORS = (
     torchvision.datasets.CIFAR10.url,
     # PaddlePaddle's copy in Beijing: CIFAR10_URL in its python/paddle/vision/datasets/cifar.py, same MD5
@@ -84,7 +86,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         elif not self._check_integrity():
             raise RuntimeError(
                 f"CIFAR-10 is missing or incomplete in {Path(self.root, self.base_folder)}: "
-                "pass download=True, run `tudui download`, or use --data pictograms."
+                f"fetch it with `{typed('tudui')} download` (or download=True), or use the data set pictograms."
             )
         super().__init__(root, train=train, transform=transform, target_transform=target_transform)
 
