@@ -81,6 +81,16 @@ def test_one_cycle_rises_for_a_quarter_and_falls_to_almost_nothing():
     assert optimizer.param_groups[0]["momentum"] == 0.9  # not cycled
 
 
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_one_cycle_over_a_few_steps(steps):
+    optimizer = FAST.optimizer(Tudui())
+    scheduler = FAST.scheduler(optimizer, steps)
+    for _ in range(steps):
+        assert 0 < scheduler.get_last_lr()[0] <= FAST.lr * (1 + 1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
 @pytest.fixture(scope="module")
 def fast_run(pictures, tmp_path_factory):
     """The folder of a run of the fast recipe, and its finished epochs."""

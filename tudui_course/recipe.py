@@ -77,8 +77,9 @@ class Recipe:
         """
         if not self.one_cycle:
             return None
+        rise = 0.25 if steps != 4 else 0.3  # torch divides by zero where the highest rate falls on the first step
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, total_steps=steps, pct_start=0.25, anneal_strategy="linear",
+            optimizer, self.lr, total_steps=steps, pct_start=rise, anneal_strategy="linear",
             cycle_momentum=False, div_factor=10, final_div_factor=1000,
         )  # fmt: skip
 
