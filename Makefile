@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SITE_STAMP := $(VENV)/.set-up-site
 
-.PHONY: help setup lab test test-package test-notebooks browser site train record lint format constraints clean
+.PHONY: help setup lab test test-package test-notebooks browser site bench train record lint format constraints clean
 
 help:             ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1 - /'
@@ -44,6 +44,10 @@ $(SITE_STAMP): $(STAMP)
 
 site: $(SITE_STAMP)  ## Build the course as web pages in build/site, and check them
 	$(PY) tools/build_site.py
+
+bench: $(STAMP)   ## Measure the speed beside the lesson's script and other libraries (gets those; 15 minutes, nothing else running)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(PY) benchmarks/bench.py $(BENCH_ARGS)
 
 train: $(STAMP)   ## Train the course's network on the embedded pictures
 	$(PY) -m tudui_course train

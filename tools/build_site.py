@@ -17,7 +17,6 @@ PAGES = (
     "glossary",
     "results",
     "recipes",
-    "bench",
     "promises",
     "teaching",
     "elsewhere",

@@ -35,7 +35,6 @@ PROSE = {
         "glossary",
         "results",
         "recipes",
-        "bench",
         "promises",
         "teaching",
         "elsewhere",

@@ -48,7 +48,7 @@ RUNS = {
     "augmented": ("Tudui", AUGMENTED, 10),
     "smoothed": ("Tudui", SMOOTHED, 10),
     "fast-1-epoch": ("Tudui", FAST, 1),
-    "fast-norm": ("TuduiNorm", FAST, 10),
+    "fast-norm": ("TuduiNorm", replace(FAST, lr=0.02), 10),
 }
 
 
@@ -103,7 +103,7 @@ def command_table(runs: dict[str, list[list[float]]]) -> str:
         "shuffled": "tudui train --data DIR",
         "fast-1-epoch": "tudui train --data DIR --recipe fast --epochs 1",
         "augmented": "tudui train --data DIR --recipe fast",
-        "fast-norm": "tudui train --data DIR --recipe fast --network TuduiNorm",
+        "fast-norm": "tudui train --data DIR --recipe fast --network TuduiNorm --lr 0.02",
     }
     lines = ["| 命令 · command | 测试正确率 · test accuracy |", "| --- | ---: |"]
     lines += [f"| `{command}` | {summary([one[-1] for one in runs[name]])} |" for name, command in commands.items()]
@@ -172,10 +172,10 @@ REPORT = """# 更好的配方 · A better recipe
 
 {command_table}
 
-学习率和其余的数是在另留的 5,000 张训练图片上选的（第 11 步），不是在测试集上选的。
+配方里的数照常见的值取；学习率在另留的 5,000 张训练图片上各试了几个（第 11 步），没有在测试集上挑过。
 
-> The learning rate and the other figures were chosen on 5,000 pictures kept back from the training set (step 11), not
-> on the test set.
+> The figures of the recipe are customary ones; a few learning rates were tried on 5,000 pictures kept back from the
+> training set (step 11). Nothing was chosen on the test set.
 """
 
 

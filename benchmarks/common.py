@@ -1,0 +1,85 @@
+"""What all parts of the benchmark share: the machine in words, a silent terminal, variants in turn, ratios."""
+
+import contextlib
+import io
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from tudui_course.runtime import choose_precision
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCH = 64  # pictures a step, in every variant
+LR = 0.01  # of SGD, in every variant
+
+
+class SilentTerminal(io.StringIO):
+    """Passes for a terminal, so that progress bars are drawn as a learner has them, and keeps nothing."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Send what is printed and drawn to a silent terminal."""
+    terminal = SilentTerminal()
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        yield
+
+
+def in_turn(variants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Run all variants once a round, every other round backwards, so that a slow minute of the machine hits them all.
+
+    Args:
+        variants: name -> function that does the work and returns seconds.
+        rounds: how often.
+
+    Returns:
+        name -> seconds, round by round.
+    """
+    seconds = {name: [] for name in variants}
+    for number in range(rounds):
+        started = time.perf_counter()
+        for name in list(variants) if number % 2 == 0 else reversed(variants):
+            seconds[name].append(variants[name]())
+        print(f"  round {number + 1} of {rounds}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return seconds
+
+
+def summary(values: list[float]) -> dict:
+    """Median, least and most of what was measured, and all of it."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
+
+
+def ratio(slow: list[float], fast: list[float]) -> dict:
+    """How many times as long `slow` takes as `fast`, round by round: two neighbours in time are compared."""
+    return summary([one / other for one, other in zip(slow, fast, strict=True)])
+
+
+def machine() -> dict:
+    """The machine in words, and how busy it was with other work when the measurement began."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": choose_precision("auto", "cpu"),
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "torch": torch.__version__,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "date": time.strftime("%Y-%m-%d"),
+    }
