@@ -361,8 +361,9 @@ ACCURACY = """## 多久到课程的正确率 · Time to the lesson's accuracy
 测试显示出那个正确率。用多少张图片、多大的学习率，是在另留的 5,000 张训练图片上选的，不是在测试集上选的。
 
 > The lesson ends on a test accuracy of 0.546. a tests after each epoch and stops when it is there; ours is one command:
-> `{command}`. Both are timed from reading the pictures to the test that shows the accuracy. How many pictures to use,
-> and which learning rate, was chosen on 5,000 training pictures kept back, not on the test set.
+> `{command}`.
+> Both are timed from reading the pictures to the test that shows the accuracy. How many pictures to use, and which
+> learning rate, was chosen on 5,000 training pictures kept back, not on the test set.
 
 {table}
 """

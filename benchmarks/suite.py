@@ -25,5 +25,5 @@ def measure(data: str, quick: bool) -> dict:
         cells = ElementTree.parse(report).iter("testcase")
     seconds: dict[str, float] = defaultdict(float)
     for cell in cells:
-        seconds[cell.get("classname").split(".")[-1]] += float(cell.get("time"))
+        seconds[cell.get("classname").removesuffix(".ipynb").split(".")[-1]] += float(cell.get("time"))
     return {"passed": tests.returncode == 0, "total": total, "seconds": dict(sorted(seconds.items()))}

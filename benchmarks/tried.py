@@ -124,7 +124,7 @@ def measure(data: str, quick: bool) -> dict:
     """
     task = read_task(data, 2 if quick else 48)
     variants = changes(task, compiled=not quick)
-    seconds = in_turn(variants, 2 if quick else 7)
+    seconds = in_turn(variants, 2 if quick else 5)
     compiled = variants.get("torch.compile")
     return {
         "steps": task.steps,
