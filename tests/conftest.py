@@ -32,6 +32,12 @@ def home(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def progress_file(tmp_path, monkeypatch):
+    """Where solved exercises are remembered during one test."""
+    monkeypatch.setenv("TUDUI_PROGRESS", str(tmp_path / "progress.json"))
+
+
 @pytest.fixture
 def tiny() -> tuple[InMemory, InMemory]:
     """Train and test set of 70 and 37 random pictures: with batches of 16 both end on a ragged one."""

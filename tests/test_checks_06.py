@@ -8,17 +8,6 @@ import torch
 from tudui_course.checks import step_06 as exercises
 
 
-@pytest.fixture(autouse=True)
-def progress_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUDUI_PROGRESS", str(tmp_path / "progress.json"))
-
-
-@pytest.mark.parametrize("exercise", [exercises.q1, exercises.q2, exercises.q3], ids=lambda one: one.name)
-def test_solution_passes(exercise, capsys):
-    exec(exercise.answer, {"torch": torch, "copy": copy, "exercises": exercises})
-    assert capsys.readouterr().out.startswith(f"✓ {exercise.name}")
-
-
 def blank(*arguments): ...
 
 

@@ -12,17 +12,6 @@ from tudui_course.checks import step_09 as exercises
 ALL = pytest.mark.parametrize("exercise", [exercises.q1, exercises.q2, exercises.q3], ids=lambda one: one.name)
 
 
-@pytest.fixture(autouse=True)
-def progress_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUDUI_PROGRESS", str(tmp_path / "progress.json"))
-
-
-@ALL
-def test_solution_passes(exercise, capsys):
-    exec(exercise.answer, {"torch": torch, "nn": nn, "statistics": statistics, "exercises": exercises})
-    assert capsys.readouterr().out.startswith(f"✓ {exercise.name}")
-
-
 def blank(*arguments): ...
 
 

@@ -13,24 +13,12 @@ from tudui_course.checks import step_10 as exercises
 ALL = pytest.mark.parametrize("exercise", [exercises.q1, exercises.q2, exercises.q3], ids=lambda one: one.name)
 
 
-@pytest.fixture(autouse=True)
-def progress_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUDUI_PROGRESS", str(tmp_path / "progress.json"))
-
-
 def judged(exercise, answer, capsys):
     """What is printed about an answer, which is a mistake with no traceback in it."""
     exercise.check(answer)
     out = capsys.readouterr().out
     assert out.startswith(f"✗ {exercise.name}") and len(out.splitlines()) == 2, out
     return out
-
-
-@ALL
-def test_solution_passes(exercise, capsys):
-    exec(exercise.answer, {"Image": Image, "ImageOps": ImageOps, "ToTensor": ToTensor, "torch": torch,
-                           "exercises": exercises})  # fmt: skip
-    assert capsys.readouterr().out.startswith(f"✓ {exercise.name}")
 
 
 def blank(*arguments): ...

@@ -12,6 +12,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from build_site import PAGES
+
 # Attributes whose address the browser fetches by itself; of <link> only what is rel=stylesheet, icon and the like.
 FETCHED = {
     "script": ("src",),
@@ -28,19 +30,7 @@ FETCHED = {
 }
 NOT_FETCHED = {"canonical", "index", "search", "next", "prev", "author", "copyright", "help", "license"}
 SEARCHES = ("检查点", "批次", "损失", "张量", "checkpoint", "batch", "loss", "tensor")
-PROSE = {
-    f"{page}.html"
-    for page in (
-        "index",
-        "glossary",
-        "results",
-        "recipes",
-        "promises",
-        "teaching",
-        "elsewhere",
-        "first_ten_minutes",
-    )
-}
+PROSE = {f"{page}.html" for page in PAGES} - {"api.html"}
 OTHER_HOST = re.compile(r"\s*(https?:)?//")
 IN_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""")
 

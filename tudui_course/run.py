@@ -360,7 +360,8 @@ def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
     print(
         f"test accuracy  {history[-1].test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})"
     )
-    print(f"checkpoints    {place}/tudui_{history[-1].epoch}.pth and earlier ones, the best in {place}/{BEST}")
+    others = " and earlier ones" if len(history) > 1 else ""
+    print(f"checkpoints    {place}/tudui_{history[-1].epoch}.pth{others}, the best in {place}/{BEST}")
     print(f"curves         {typed('python')} -m tensorboard.main --logdir {shlex.quote(place)}")
 
 

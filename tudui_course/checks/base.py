@@ -1,11 +1,14 @@
 """What an exercise is: it judges an answer, gives hints, shows a solution, and remembers what has been solved."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from tudui_course.runtime import home
 
@@ -103,6 +106,34 @@ def call(function: Callable, *arguments: Any, **options: Any) -> Any:
     if result is None or result is ...:
         raise Blank
     return result
+
+
+def as_number(answer: object, what: str) -> float:
+    """The answer as a number, or Wrong with a sentence that quotes it."""
+    if isinstance(answer, Tensor):
+        shape = tuple(answer.shape)
+        if answer.dim() > 0:
+            raise Wrong(
+                f"{what}：要一个数，你返回的是形状 {shape} 的张量。",
+                f"{what}: return one number; yours is a tensor of shape {shape}.",
+            )
+        raise Wrong(
+            f"{what}：你返回的是张量 {answer.detach()}；要普通的数，加上 .item()。",
+            f"{what}: you returned a tensor, {answer.detach()}; make it a plain number with .item().",
+        )
+    if isinstance(answer, bool) or not isinstance(answer, int | float):
+        raise Wrong(
+            f"{what}：要返回一个数，你返回的是 {type(answer).__name__}：{str(answer)[:60]}。",
+            f"{what}: return a number; yours returned {type(answer).__name__}: {str(answer)[:60]}.",
+        )
+    return answer
+
+
+def refuse_known(answer: float, mistakes: tuple, what: str) -> None:
+    """Raise Wrong with its own message where the answer is a known wrong figure: (figure, Chinese, English) each."""
+    for figure, chinese, english in mistakes:
+        if figure is not None and math.isclose(answer, figure, abs_tol=1e-6):
+            raise Wrong(f"{what}：你得到 {answer:g}。{chinese}", f"{what}: you got {answer:g}. {english}")
 
 
 def has_body(function: Callable) -> bool:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tudui_course.checks.base import Exercise, Wrong, call
+from tudui_course.checks.base import Exercise, Wrong, as_number, call, refuse_known
 
 
 def random_logits(count: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -14,34 +14,6 @@ def random_logits(count: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
     logits = torch.randn(count, classes, generator=generator)
     other = torch.randint(0, classes, (count,), generator=generator)
     return logits, torch.where(torch.rand(count, generator=generator) < 0.5, logits.argmax(1), other)
-
-
-def as_number(answer: object, what: str) -> float:
-    """The answer as a number, or Wrong with a sentence that quotes it."""
-    if isinstance(answer, Tensor):
-        shape = tuple(answer.shape)
-        if answer.dim() > 0:
-            raise Wrong(
-                f"{what}：要一个数，你返回的是形状 {shape} 的张量。",
-                f"{what}: return one number; yours is a tensor of shape {shape}.",
-            )
-        raise Wrong(
-            f"{what}：你返回的是张量 {answer.detach()}；要普通的数，加上 .item()。",
-            f"{what}: you returned a tensor, {answer.detach()}; make it a plain number with .item().",
-        )
-    if isinstance(answer, bool) or not isinstance(answer, int | float):
-        raise Wrong(
-            f"{what}：要返回一个数，你返回的是 {type(answer).__name__}：{str(answer)[:60]}。",
-            f"{what}: return a number; yours returned {type(answer).__name__}: {str(answer)[:60]}.",
-        )
-    return answer
-
-
-def refuse_known(answer: float, mistakes: tuple, what: str) -> None:
-    """Raise Wrong with its own message where the answer is a known wrong figure: (figure, Chinese, English) each."""
-    for figure, chinese, english in mistakes:
-        if figure is not None and math.isclose(answer, figure, abs_tol=1e-6):
-            raise Wrong(f"{what}：你得到 {answer:g}。{chinese}", f"{what}: you got {answer:g}. {english}")
 
 
 # ---- 07.1: counting right answers ----
