@@ -230,7 +230,7 @@ def notebooks_table(notebooks: dict) -> str:
 def machines_table(results: dict) -> str:
     """On what machine each part was measured, and when, as Markdown."""
     lines = [
-        "| 部分 · part | 数据 · data | 机器 · machine | 别的负载 · other load | 日期 · date |",
+        "| 部分 · part | 数据 · data | 机器 · machine | 开始时的平均负载 · load average at its start | 日期 · date |",
         "| --- | --- | --- | ---: | --- |",
     ]
     for part, one in results.items():
@@ -357,13 +357,16 @@ STEPS = """## 一步要多久 · How long a step takes
 
 ACCURACY = """## 多久到课程的正确率 · Time to the lesson's accuracy
 
-课程最后的测试正确率是 0.546。a 每轮测试一次，到了就停；我们的是一条命令：`{command}`。两者都从读图片算起，直到
-测试显示出那个正确率。用多少张图片、多大的学习率，是在另留的 5,000 张训练图片上选的，不是在测试集上选的。
+课程最后的测试正确率是 0.546。a 每轮测试一次，到了就停；我们的是一条命令：
 
-> The lesson ends on a test accuracy of 0.546. a tests after each epoch and stops when it is there; ours is one command:
-> `{command}`.
-> Both are timed from reading the pictures to the test that shows the accuracy. How many pictures to use, and which
-> learning rate, was chosen on 5,000 training pictures kept back, not on the test set.
+    {command}
+
+两者都从读图片算起，直到测试显示出那个正确率。用多少张图片、多大的学习率，是在另留的 5,000 张训练图片上选的，
+不是在测试集上选的。
+
+> The lesson ends on a test accuracy of 0.546. a tests after each epoch and stops when it is there; ours is the command
+> above. Both are timed from reading the pictures to the test that shows the accuracy. How many pictures to use, and
+> which learning rate, was chosen on 5,000 training pictures kept back, not on the test set.
 
 {table}
 """
@@ -384,6 +387,15 @@ TRIED = """## 还试过什么 · What else was tried
 > One change to the bare loop at a time, compared for the same number of pictures.
 
 {table}
+
+一样也没有留下。SGD 的几种写法，差别在波动之内。图片也按通道在后排列，略快一点，可是 `images.view(...)` 就会报错，而
+初学的人常这样写。批大小 64 是课程的。线程数 torch 自己选得对。torch.compile 要 C++ 编译器，先要编译好几秒，这么小的网络
+在这里没有更快。
+
+> None of them was kept. The ways of writing SGD differ within the noise. Pictures laid out channels last are a little
+> quicker, but then `images.view(...)` fails, which beginners write often. The batch size of 64 is the lesson's. torch
+> chooses the number of threads well by itself. torch.compile needs a C++ compiler and seconds to compile, and with a
+> network this small it wasn't quicker here.
 
 ONEDNN_MAX_CPU_ISA 让 oneDNN 装作没有那些指令：`auto` 应当总是选快的那个。
 

@@ -17,6 +17,7 @@ PAGES = (
     "glossary",
     "results",
     "recipes",
+    "bench",
     "promises",
     "teaching",
     "elsewhere",
