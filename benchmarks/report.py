@@ -386,8 +386,6 @@ TRIED = """## 还试过什么 · What else was tried
 
 > One change to the bare loop at a time, compared for the same number of pictures.
 
-{table}
-
 一样也没有留下。SGD 的几种写法，差别在波动之内。图片也按通道在后排列，略快一点，可是 `images.view(...)` 就会报错，而
 初学的人常这样写。批大小 64 是课程的。线程数 torch 自己选得对。torch.compile 要 C++ 编译器，先要编译好几秒，这么小的网络
 在这里没有更快。
@@ -396,6 +394,8 @@ TRIED = """## 还试过什么 · What else was tried
 > quicker, but then `images.view(...)` fails, which beginners write often. The batch size of 64 is the lesson's. torch
 > chooses the number of threads well by itself. torch.compile needs a C++ compiler and seconds to compile, and with a
 > network this small it wasn't quicker here.
+
+{table}
 
 ONEDNN_MAX_CPU_ISA 让 oneDNN 装作没有那些指令：`auto` 应当总是选快的那个。
 
