@@ -185,10 +185,10 @@ def main() -> None:
 
 REPORT = """# 更好的配方 · A better recipe
 
-网络不变，还是十轮：只改训练的办法，一次改一处，后面的保留前面的。各用三个随机种子。第 11 步讲每一处为什么这样改。
+网络不变，还是十轮：只改训练的办法，一次改一处，后面的保留前面的。各用三个随机种子。第 11 本笔记讲每一处为什么这样改。
 
 > The same network and still ten epochs: only the way of training changes, one thing at a time, and each row keeps what
-> the rows above it changed. Three seeds each. Step 11 explains every change.
+> the rows above it changed. Three seeds each. Notebook 11 explains every change.
 
 | | |
 | --- | --- |
