@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy.py DIR      try how many pictures our run needs, on pictures kept back from training
 
-Both are timed from the wish to train to the test that shows the accuracy: reading the pictures (a folder's from the
-cache of decoded ones), training, the test of all test pictures after each epoch, logs and checkpoints.
+Both are timed in a process that has imported torch, from reading the pictures (a folder's from the cache of decoded
+ones) to the test that shows the accuracy: training, the test of all test pictures after each epoch, logs, checkpoints.
 """
 
 import contextlib

@@ -62,12 +62,12 @@ def summary(values: list[float]) -> dict:
 
 
 def ratio(slow: list[float], fast: list[float]) -> dict:
-    """How many times as long `slow` takes as `fast`, round by round: two neighbours in time are compared."""
+    """How many times as long `slow` takes as `fast`, round by round, so that both saw the same minutes."""
     return summary([one / other for one, other in zip(slow, fast, strict=True)])
 
 
 def machine() -> dict:
-    """The machine in words, and how busy it was with other work when the measurement began."""
+    """The machine in words, and its load average as the part begins; what ran right before is in that too."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

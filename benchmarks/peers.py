@@ -145,7 +145,7 @@ MODULES = {"lightning": "lightning", "accelerate": "accelerate", "fastai": "fast
 
 # What each does beside training; the report prints it.
 DEFAULTS = {
-    "lightning": "progress bar, TensorBoard every 50 steps, one checkpoint, two test batches before training",
+    "lightning": "progress bar, TensorBoard every 50 steps, one checkpoint, a sanity check before training",
     "accelerate": "a printed loss every 100 steps, one checkpoint; no progress bar, no TensorBoard",
     "fastai": "progress bar with a running loss, test accuracy, one checkpoint; no TensorBoard",
     "ignite": "a printed loss and TensorBoard every 100 steps, test accuracy, one checkpoint; no progress bar",

@@ -235,7 +235,10 @@ def matrix_rate(precision: str, seconds: float) -> float:
 
 
 def profile_steps(task: Task, precision: str) -> dict[str, float]:
-    """Where the time of a step goes: shares of the bare loop by kind of layer, adding up to 1."""
+    """Where the time of a step goes: shares of the bare loop by kind of layer, adding up to 1.
+
+    Laying out the network and the batch is in the rest.
+    """
     short = Task(task.train, task.test, min(task.steps, 30))
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         bare(short, precision)
