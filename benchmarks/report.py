@@ -158,18 +158,21 @@ def limits_table(steps: dict) -> str:
     parts = []
     for name in ("float32", "auto"):
         limit = steps["limits"][name]
+        ms, ours, bare = f"{limit['ms']:.1f} ms", f"{limit['fraction']:.0%}", f"{limit['fraction_of_bare']:.0%}"
+        flops, rate = sum(steps["limits"]["flops"].values()) / 1e9, limit["flops_per_second"] / 1e9
         parts += [
-            f"`--precision {name}` ({limit['precision']}): {sum(steps['limits']['flops'].values()) / 1e9:.2f} GFLOP, "
-            f"{limit['flops_per_second'] / 1e9:.0f} GFLOP/s, {limit['ms']:.1f} ms; "
-            f"我们的一步达到 · our step reaches {limit['fraction']:.0%}, 裸循环 · the bare loop "
-            f"{limit['fraction_of_bare']:.0%}",
+            f"`--precision {name}`（{limit['precision']}）：一步 {flops:.2f} GFLOP，矩阵乘法每秒 {rate:.0f} GFLOP，"
+            f"极限就是 {ms}；我们的一步达到它的 {ours}，裸循环达到 {bare}。",
+            "",
+            f"> `--precision {name}` ({limit['precision']}): {flops:.2f} GFLOP a step, {rate:.0f} GFLOP/s in a matrix "
+            f"product, so the limit is {ms}; our step reaches {ours} of it, the bare loop {bare}.",
             "",
             "| 部分 · part | 占比 · share | ms | GFLOP/s |",
             "| --- | ---: | ---: | ---: |",
         ]
         for kind, one in sorted(limit["profile"].items(), key=lambda item: -item[1]["share"]):
-            rate = f"{one['rate'] / 1e9:.0f}" if one["rate"] else ""
-            parts.append(f"| {kind} | {one['share']:.0%} | {one['ms']:.2f} | {rate} |")
+            achieved = f"{one['rate'] / 1e9:.0f}" if one["rate"] else ""
+            parts.append(f"| {kind} | {one['share']:.0%} | {one['ms']:.2f} | {achieved} |")
         parts.append("")
     return "\n".join(parts).rstrip()
 
@@ -190,14 +193,17 @@ def accuracy_table(accuracy: dict) -> str:
 
 
 def import_line(results: dict) -> str:
-    """The ratios of the accuracy part once the import of torch is added on both sides, as a table's last line."""
+    """The ratios of the accuracy part once the import of torch is added on both sides, under the table."""
     if "startup" not in results:
         return ""
     seconds = results["startup"]["seconds"]["import"]["median"]
     theirs, mine = (results["accuracy"][way]["seconds"]["values"] for way in ("seed_way", "our_way"))
     ratios = ratio([one + seconds for one in theirs], [one + seconds for one in mine])
-    title = f"两边各加引入 torch 的 {seconds:.1f} s · with {seconds:.1f} s for importing torch on both sides"
-    return f"\n\n{title}: {spread(ratios, 1)}"
+    given = spread(ratios, 1)
+    return (
+        f"\n\n两边各加上引入 torch 的 {seconds:.1f} s，倍数是 {given}。"
+        f"\n\n> With {seconds:.1f} s for importing torch on both sides the ratio is {given}."
+    )
 
 
 def startup_table(startup: dict) -> str:
@@ -229,7 +235,8 @@ def tried_table(tried: dict) -> str:
     for name, ms in tried["ms"].items():
         lines.append(f"| {name} | {spread(ms, 1)} | {spread(tried['faster_than_float32'][name])} |")
     if tried["compiling_seconds"]:
-        lines += ["", f"torch.compile 编译 · compiling: {tried['compiling_seconds']:.0f} s"]
+        seconds = f"{tried['compiling_seconds']:.0f} s"
+        lines += ["", f"torch.compile 编译用了 {seconds}。", "", f"> Compiling took torch.compile {seconds}."]
     lines += [
         "",
         "| ONEDNN_MAX_CPU_ISA | float32: ms | bfloat16: ms | `auto` |",
