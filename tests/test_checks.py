@@ -21,10 +21,33 @@ def imports_of(number: str) -> str:
     return "\n".join(ast.unparse(node) for node in trees if isinstance(node, ast.Import | ast.ImportFrom))
 
 
-@pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.name)
+every_exercise = pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.name)
+every_function = pytest.mark.parametrize(
+    "exercise", [one for one in all_exercises() if "def " in one.answer], ids=lambda exercise: exercise.name
+)
+
+
+@every_exercise
 def test_the_solution_passes_with_what_its_notebook_imports_and_is_remembered(exercise: Exercise, capsys):
     names: dict = {}
     exec(imports_of(exercise.name.split(".")[0]), names)
     exec(exercise.answer, names)
     assert capsys.readouterr().out.startswith(f"✓ {exercise.name}")
     assert solved() == [exercise.name]
+
+
+@every_exercise
+@pytest.mark.parametrize("answer", [..., None], ids=["dots", "None"])
+def test_a_blank_is_not_attempted(exercise: Exercise, answer: object, capsys):
+    exercise.check(answer)
+    assert capsys.readouterr().out.startswith(f"○ {exercise.name}") and solved() == []
+
+
+def blank(*arguments): ...
+
+
+@every_function
+@pytest.mark.parametrize("answer", [blank, lambda *arguments: ...], ids=["body", "result"])
+def test_a_function_without_a_body_is_not_attempted(exercise: Exercise, answer: object, capsys):
+    exercise.check(answer)
+    assert capsys.readouterr().out.startswith(f"○ {exercise.name}") and solved() == []

@@ -8,16 +8,6 @@ import torch
 from tudui_course.checks import step_06 as exercises
 
 
-def blank(*arguments): ...
-
-
-@pytest.mark.parametrize("exercise", [exercises.q1, exercises.q2, exercises.q3], ids=lambda one: one.name)
-@pytest.mark.parametrize("answer", [..., None, blank], ids=["dots", "None", "function"])
-def test_blank_is_not_attempted(exercise, answer, capsys):
-    exercise.check(answer)
-    assert "Not attempted yet" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("exercise", [exercises.q1, exercises.q2, exercises.q3], ids=lambda one: one.name)
 @pytest.mark.parametrize(
     ("answer", "part"),

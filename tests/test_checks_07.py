@@ -8,16 +8,6 @@ from tudui_course.checks import step_07 as exercises
 ALL = pytest.mark.parametrize("exercise", [exercises.q1, exercises.q2, exercises.q3], ids=lambda one: one.name)
 
 
-def blank(*arguments): ...
-
-
-@ALL
-@pytest.mark.parametrize("answer", [..., None, blank], ids=["dots", "None", "function"])
-def test_blank_is_not_attempted(exercise, answer, capsys):
-    exercise.check(answer)
-    assert "Not attempted yet" in capsys.readouterr().out
-
-
 @ALL
 @pytest.mark.parametrize(
     ("answer", "part"),

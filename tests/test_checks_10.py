@@ -21,16 +21,6 @@ def judged(exercise, answer, capsys):
     return out
 
 
-def blank(*arguments): ...
-
-
-@ALL
-@pytest.mark.parametrize("answer", [..., None, blank, lambda *arguments: ...], ids=["dots", "None", "body", "result"])
-def test_blank_is_not_attempted(exercise, answer, capsys):
-    exercise.check(answer)
-    assert "Not attempted yet" in capsys.readouterr().out
-
-
 def silent(*arguments):
     print(end="")
 
