@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only modules of groups above its own, or of its own group where that is a folder.
 ORDER = [
-    "settings", "runtime", "metrics", "model", "recipe", "legacy", "loop", "checkpoint", "board", "data", "run",
+    "errors", "settings", "runtime", "metrics", "model", "recipe", "legacy", "loop", "checkpoint", "board", "data", "run",
     "plots", "predict", "doctor", "checks", "cli", "__main__",
 ]  # fmt: skip
 
