@@ -23,9 +23,9 @@ from tudui_course.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from tudui_course.loop import EpochRecord, Progress
 from tudui_course.metrics import EpochResult
 from tudui_course.model import Tudui, TuduiNorm
+from tudui_course.resume import EpochRecord, Progress
 from tudui_course.settings import Settings
 
 

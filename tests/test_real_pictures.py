@@ -13,6 +13,7 @@ from tudui_course.board import read_scalars
 from tudui_course.checkpoint import read_checkpoint
 from tudui_course.data.folder import read_folder
 from tudui_course.data.pictograms import CLASSES
+from tudui_course.errors import StoppedError
 from tudui_course.settings import Settings
 
 FOLDER = os.environ.get("TUDUI_REAL_PICTURES", "")
@@ -63,7 +64,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bits(parts, tmp_path):
     hook = register_optimizer_step_post_hook(
         lambda *_: steps.append(1) or (len(steps) == 20 and signal.raise_signal(signal.SIGINT))
     )
-    with pytest.raises(run.StoppedError, match="step 20 "):
+    with pytest.raises(StoppedError, match="step 20 "):
         run.train(settings, tmp_path / "parts")
     hook.remove()
     run.train(settings, tmp_path / "parts", resume=True)

@@ -12,6 +12,7 @@ from tudui_course import run
 from tudui_course.checkpoint import load_model
 from tudui_course.cli import main
 from tudui_course.data.loaders import read_data
+from tudui_course.evaluate import evaluate_checkpoint
 from tudui_course.model import Tudui
 from tudui_course.recipe import FAST, SEED, Recipe, stored_recipe
 from tudui_course.settings import Settings
@@ -101,7 +102,7 @@ def fast_run(pictures, tmp_path_factory):
 
 def test_evaluate_treats_the_pictures_as_the_run_did(fast_run):
     folder, history = fast_run
-    result = run.evaluate_checkpoint(folder / "tudui_2.pth", device="cpu")
+    result = evaluate_checkpoint(folder / "tudui_2.pth", device="cpu")
     assert result.correct == history[-1].test.correct
     assert result.loss == pytest.approx(history[-1].test.loss, rel=1e-5)
 

@@ -1,5 +1,6 @@
 """A run that was stopped and resumed ends in the very bits of one that was not."""
 
+import io
 import itertools
 import re
 import shlex
@@ -16,12 +17,14 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tudui_course import cli, run
+from tudui_course import cli, report, run, run_folder
 from tudui_course.board import open_writer, read_scalars
 from tudui_course.checkpoint import read_checkpoint, restore, save_checkpoint
 from tudui_course.data.loaders import make_loaders, read_data
-from tudui_course.loop import Progress, fit
+from tudui_course.errors import StoppedError
+from tudui_course.loop import fit
 from tudui_course.model import TuduiNorm
+from tudui_course.resume import Progress
 from tudui_course.settings import Settings
 
 STEPS = 26  # of an epoch: 51 pictures in batches of 2
@@ -62,7 +65,7 @@ def assert_same_run(folder, whole):
     """Weights, optimizer, random state, history and curves of two finished runs are equal; nothing is left over."""
     assert {path.name for path in folder.glob("*.pth")} == {path.name for path in whole.glob("*.pth")}
     assert not list(folder.glob(".*")) and len(list(folder.glob("events*"))) == 1
-    for name in (max(run.epoch_checkpoints(whole).values()).name, run.BEST):
+    for name in (max(run_folder.epoch_checkpoints(whole).values()).name, run_folder.BEST):
         ours, theirs = read_checkpoint(folder / name), read_checkpoint(whole / name)
         for part in ("model", "optimizer", "scheduler", "progress", "random", "classes"):
             assert_same(ours[part], theirs[part], part)
@@ -91,7 +94,7 @@ def test_the_whole_run_has_the_curves_it_should(whole):
 
 @pytest.mark.parametrize("step", [1, 2, 13, STEPS - 1, STEPS, STEPS + 1, 4 * STEPS - 1, 100, 5 * STEPS - 1])
 def test_stopped_once(settings, whole, tmp_path, step):
-    with signal_at(step), pytest.raises(run.StoppedError, match=f"Stopped at step {step} ") as stopped:
+    with signal_at(step), pytest.raises(StoppedError, match=f"Stopped at step {step} ") as stopped:
         run.train(settings, tmp_path)
     assert stopped.value.exit_code == 130
     run.train(settings, tmp_path, resume=True)
@@ -103,7 +106,7 @@ def test_stopped_again_and_again(settings, whole, tmp_path):
     for earlier, step in itertools.pairwise([0, *steps]):
         with (
             signal_at(step - earlier, number=signal.SIGTERM),
-            pytest.raises(run.StoppedError, match=f"{step} ") as stopped,
+            pytest.raises(StoppedError, match=f"{step} ") as stopped,
         ):
             run.train(settings, tmp_path, resume=earlier > 0)
         assert stopped.value.exit_code == 143
@@ -136,7 +139,7 @@ def test_more_epochs_continue_a_finished_run(settings, whole, tmp_path):
 def test_every_kind_of_run(pictures, tmp_path, changes, step):
     settings = Settings(str(pictures), epochs=2, **changes)
     run.train(settings, tmp_path / "whole")
-    with signal_at(step), pytest.raises(run.StoppedError):
+    with signal_at(step), pytest.raises(StoppedError):
         run.train(settings, tmp_path / "parts")
     run.train(settings, tmp_path / "parts", resume=True)
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
@@ -149,12 +152,42 @@ def test_one_cycle_ends_with_its_last_epoch(pictures, tmp_path):
         run.train(replace(settings, epochs=3), tmp_path, resume=True)
 
 
-def test_a_second_signal_stops_at_once_without_saving(settings, tmp_path, capsys):
+def test_a_second_signal_stops_at_once_without_saving(settings, tmp_path):
     with signal_at(3), signal_at(3), pytest.raises(KeyboardInterrupt):
         run.train(settings, tmp_path)
-    assert "once more stops at once, without saving" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.pth"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class Interrupting(io.RawIOBase):
+    """A file in the middle of whose first write a signal comes."""
+
+    def __init__(self):
+        self.written = b""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if not self.written:
+            signal.raise_signal(signal.SIGINT)
+        self.written += bytes(data)
+        return len(data)
+
+
+def test_a_signal_that_comes_while_a_line_is_printed(settings, tmp_path, monkeypatch):
+    """Python refuses to print in the middle of a print ("reentrant call")."""
+    file = Interrupting()
+    monkeypatch.setattr(report, "print_start", lambda *_: None)  # the first line is then the first epoch's
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(file)))
+    with pytest.raises(StoppedError, match=f"Stopped at step {STEPS} "):
+        run.train(settings, tmp_path)
+    assert b"once more stops at once, without saving" in file.written
+
+
+def test_the_command_that_continues_keeps_as_many_checkpoints(settings, tmp_path):
+    with signal_at(3), pytest.raises(StoppedError, match=r" --keep 2$"):
+        run.train(settings, tmp_path, keep=2)
 
 
 def test_signal_handlers_are_put_back(settings, tmp_path):
@@ -164,7 +197,7 @@ def test_signal_handlers_are_put_back(settings, tmp_path):
 
 
 def test_a_resumed_run_does_not_depend_on_what_was_drawn_meanwhile(settings, whole, tmp_path):
-    with signal_at(40), pytest.raises(run.StoppedError):
+    with signal_at(40), pytest.raises(StoppedError):
         run.train(settings, tmp_path)
     torch.manual_seed(1234)
     run.train(settings, tmp_path, resume=True)
@@ -305,14 +338,14 @@ def kill_at(settings, folder, resume, name, count):
 )
 def test_kill_9_at_a_step_and_while_saving(settings, whole, tmp_path, name, count):
     kill_at(settings, tmp_path, "begin", name, count)
-    begun = bool(run.epoch_checkpoints(tmp_path))
+    begun = bool(run_folder.epoch_checkpoints(tmp_path))
     assert begun is ((name, count) != ("replace", 2))
     run.train(settings, tmp_path, resume=begun, overwrite=not begun)
     assert_same_run(tmp_path, whole)
 
 
 def test_kill_9_while_a_resumed_run_rewrites_its_curves(settings, whole, tmp_path):
-    with signal_at(110), pytest.raises(run.StoppedError):
+    with signal_at(110), pytest.raises(StoppedError):
         run.train(settings, tmp_path)
     before = read_scalars(tmp_path)
     assert [step for step, _ in before["train_loss"]] == [100]

@@ -12,14 +12,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from tudui_course.errors import InputError, NotFoundError, StorageError
 from tudui_course.legacy import damaged, read_whole_model
-from tudui_course.loop import EpochRecord, Progress
-from tudui_course.metrics import EpochResult
-from tudui_course.model import Tudui, TuduiNorm
+from tudui_course.model import MODELS
+from tudui_course.resume import Progress
+from tudui_course.run_folder import INTERRUPTED, checkpoints
+from tudui_course.runtime import short_path
 
 FORMAT = "tudui_course checkpoint"
 VERSION = 1
-MODELS = {"Tudui": Tudui, "TuduiNorm": TuduiNorm}
 
 
 def save_checkpoint(
@@ -41,7 +42,7 @@ def save_checkpoint(
         path: the file, for example "runs/first/tudui_0.pth".
         model: `Tudui` or `TuduiNorm`; the network's name is stored with its state_dict.
         optimizer: its state (momentum and the like).
-        progress: how far the run has come; see `loop.Progress`.
+        progress: how far the run has come; see `resume.Progress`.
         scheduler: its state.
         settings: plain values to keep with it.
         classes: class names, in the order of the logits.
@@ -50,7 +51,7 @@ def save_checkpoint(
         The path.
 
     Raises:
-        OSError: the file can't be written, for want of room or otherwise.
+        StorageError: the file can't be written, for want of room or otherwise.
     """
     checkpoint = {
         "format": FORMAT,
@@ -85,23 +86,23 @@ def save_atomically(content: dict, path: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise OSError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
+        raise StorageError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
 
 
 def read_checkpoint(path: Path | str) -> dict:
     """Read a checkpoint of this package, on the CPU, without running any code from the file.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not such a checkpoint, damaged, or from a newer version; the message says what to do.
+        NotFoundError: no such file.
+        InputError: not such a checkpoint, damaged, or from a newer version; the message says what to do.
     """
     content = read_tensors(path)
     if content.get("format") != FORMAT:
-        raise ValueError(f"{path} holds no checkpoint of this course but {describe(content)}.")
+        raise InputError(f"{path} holds no checkpoint of this course but {describe(content)}.")
     if not isinstance(content.get("version"), int):
-        raise ValueError(damaged(path))
+        raise InputError(damaged(path))
     if content["version"] > VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path} has format version {content['version']}, but this package reads up to {VERSION}: update it."
         )
     classes = content.get("classes")
@@ -112,26 +113,42 @@ def read_checkpoint(path: Path | str) -> dict:
         and isinstance(content["settings"], dict)
         and (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
     ):
-        raise ValueError(damaged(path))
+        raise InputError(damaged(path))
     return content
+
+
+def newest_checkpoint(run_dir: Path | str) -> dict:
+    """Read the checkpoint of a run that has come furthest.
+
+    Raises:
+        NotFoundError: there is none.
+        InputError: it can't be read.
+    """
+    paths = checkpoints(Path(run_dir))
+    newest = [path for path in paths if path.name == INTERRUPTED] + [
+        path for path in paths if path.name != INTERRUPTED
+    ][:1]
+    if not newest:
+        raise NotFoundError(f"{short_path(run_dir)} holds no run to resume; leave out --resume to begin one.")
+    return max(map(read_checkpoint, newest), key=lambda checkpoint: checkpoint["progress"]["step"])
 
 
 def read_tensors(path: Path | str) -> dict:
     """torch.load with weights_only=True, on the CPU, each way of failing told in a sentence."""
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give a checkpoint in it, for example {path / 'tudui_9.pth'}.")
+        raise InputError(f"{path} is a folder; give a checkpoint in it, for example {path / 'tudui_9.pth'}.")
     if not path.is_file():
-        raise FileNotFoundError(f"{path} doesn't exist; a run's checkpoints are named tudui_0.pth, tudui_1.pth ...")
+        raise NotFoundError(f"{path} doesn't exist; a run's checkpoints are named tudui_0.pth, tudui_1.pth ...")
     try:
         with warnings.catch_warnings(action="ignore"):  # what torch warns of is said once, in our words, or mended
             content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}.") from None
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
     except Exception:  # torch raises whatever its zip and pickle readers stumble over
         return read_whole_model(path)  # the weights of the lesson's torch.save(model), or what is wrong with the file
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {describe(content)}, not a checkpoint.")
+        raise InputError(f"{path} holds {describe(content)}, not a checkpoint.")
     return content
 
 
@@ -156,7 +173,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
         The model in eval mode, and what else the checkpoint held (settings, classes, progress ...).
 
     Raises:
-        FileNotFoundError, ValueError: as for `read_checkpoint`, or the weights belong to another network.
+        NotFoundError, InputError: as for `read_checkpoint`, or the weights belong to another network.
     """
     content = read_tensors(path)
     if content.get("format") == FORMAT:
@@ -166,9 +183,9 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
         weights = {name.replace("model.", "model1.", 1): value for name, value in content.items()}  # the original's
         content = {"network": network, "model": weights, "settings": {}, "classes": None}
     else:
-        raise ValueError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
+        raise InputError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
     if content["network"] not in MODELS:
-        raise ValueError(
+        raise InputError(
             f"{path} belongs to the network {content['network']!r}; this package knows {', '.join(MODELS)}."
         )
     model = MODELS[content["network"]](len(content["classes"] or range(10)))
@@ -195,16 +212,16 @@ def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> nn.
         The model.
 
     Raises:
-        FileNotFoundError, ValueError: as for `load_model`, `new` exists or can't be written.
+        NotFoundError, InputError: as for `load_model`, `new` exists or can't be written.
     """
     new = Path(new)
     if new.is_dir():
-        raise ValueError(f"{new} is a folder; give the name of a file, for example {new / 'tudui.pth'}.")
+        raise InputError(f"{new} is a folder; give the name of a file, for example {new / 'tudui.pth'}.")
     if new.exists() and not overwrite:
-        raise ValueError(f"{new} exists: give another name, or replace it with --overwrite.")
+        raise InputError(f"{new} exists: give another name, or replace it with --overwrite.")
     model, content = load_model(old)
     if "format" in content:
-        raise ValueError(f"{old} is a checkpoint of this course already: there is nothing to convert.")
+        raise InputError(f"{old} is a checkpoint of this course already: there is nothing to convert.")
     save_checkpoint(new, model)
     return model
 
@@ -215,7 +232,7 @@ def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:
         model.load_state_dict(state_dict)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise ValueError(
+        raise InputError(
             f"{path} holds the weights of another network than {type(model).__name__}: {first.rstrip('.')}."
         ) from None
 
@@ -229,13 +246,13 @@ def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=
         The `Progress` to hand to `fit`.
     """
     if checkpoint["optimizer"] is None:
-        raise ValueError(f"{path} holds weights alone, without what it takes to go on training; start another run.")
+        raise InputError(f"{path} holds weights alone, without what it takes to go on training; start another run.")
     load_weights(model, checkpoint["model"], path)
     optimizer.load_state_dict(checkpoint["optimizer"])
     if scheduler is not None:
         scheduler.load_state_dict(checkpoint["scheduler"])
     set_random_state(checkpoint["random"])
-    return progress_from_dict(checkpoint["progress"])
+    return Progress.from_dict(checkpoint["progress"])
 
 
 def random_state() -> dict:
@@ -259,13 +276,3 @@ def set_random_state(state: dict) -> None:
     keys = np.array(numpy["keys"], dtype=np.uint32)
     np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["gauss"]))
     random.setstate((python["version"], tuple(python["numbers"]), python["gauss_next"]))
-
-
-def progress_from_dict(values: dict) -> Progress:
-    """The `Progress` that dataclasses.asdict had been given."""
-    history = [
-        EpochRecord(row["epoch"], row["step"], EpochResult(**row["train"]), EpochResult(**row["test"]))
-        for row in values["history"]
-    ]
-    points = [tuple(point) for point in values["points"]]
-    return Progress(**{**values, "partial": EpochResult(**values["partial"]), "history": history, "points": points})

@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
+from tudui_course.errors import CourseError, InputError, StoppedError
 from tudui_course.settings import Settings
 
 
@@ -32,22 +33,22 @@ class Train:
         from tudui_course import run
 
         if self.keep < 0:
-            raise ValueError(f"keep is {self.keep}, but it counts checkpoints: a number above 0, or 0 for all of them.")
+            raise InputError(f"keep is {self.keep}, but it counts checkpoints: a number above 0, or 0 for all of them.")
         if self.resume and self.overwrite:
-            raise ValueError("--resume continues a run and --overwrite begins it anew: give one of them.")
+            raise InputError("--resume continues a run and --overwrite begins it anew: give one of them.")
         run_dir = self.resumed_dir() if self.resume else self.run_dir
         run.train(self.settings, run_dir, resume=self.resume, overwrite=self.overwrite, keep=self.keep)
 
     def resumed_dir(self) -> Path:
-        from tudui_course import run
+        from tudui_course.run_folder import newest_run_dir
 
-        return Path(self.run_dir) if self.run_dir else run.newest_run_dir()
+        return Path(self.run_dir) if self.run_dir else newest_run_dir()
 
     def stored_settings(self) -> Settings:
         """The settings of the run to resume: they take the place of the flags' defaults."""
-        from tudui_course import run
+        from tudui_course.checkpoint import newest_checkpoint
 
-        return Settings.from_dict(run.newest_checkpoint(self.resumed_dir())["settings"])
+        return Settings.from_dict(newest_checkpoint(self.resumed_dir())["settings"])
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Evaluate:
     """Pictures at a time; changes the speed, not the result."""
 
     def run(self) -> None:
-        from tudui_course import run
+        from tudui_course.evaluate import evaluate_checkpoint
 
-        run.evaluate_checkpoint(self.checkpoint, self.data, self.device, self.batch_size)
+        evaluate_checkpoint(self.checkpoint, self.data, self.device, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,7 @@ class Download:
         from tudui_course.data.cifar10 import CIFAR10
         from tudui_course.runtime import data_dir, short_path, typed
 
-        try:
-            CIFAR10(data_dir(), download=True)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from None
+        CIFAR10(data_dir(), download=True)
         print(f"CIFAR-10 is in {short_path(data_dir())}: {typed('tudui')} train --data cifar10")
 
 
@@ -169,21 +167,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted; nothing more is saved.", file=sys.stderr)
         sys.exit(130)
-    except Exception as error:
-        code = exit_code(error)
-        if code is None:
-            raise
-        print(error if code > 2 else f"tudui: {error}", file=sys.stderr)
-        sys.exit(code)
-
-
-def exit_code(error: Exception) -> int | None:
-    """2 for a user's mistake, 1 for training that diverged, 130 or 143 when stopped, None for our own faults."""
-    if isinstance(error, ValueError | OSError):
-        return 2
-    if hasattr(error, "exit_code"):
-        return error.exit_code
-    return 1 if type(error).__name__ == "DivergedError" else None
+    except StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
+    except (CourseError, ValueError, OSError) as error:
+        print(f"tudui: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
 
 
 if __name__ == "__main__":

@@ -106,3 +106,6 @@ def _block(in_channels: int, out_channels: int) -> list[nn.Module]:
         nn.ReLU(),
         nn.MaxPool2d(2),
     ]
+
+
+MODELS = {model.__name__: model for model in (Tudui, TuduiNorm)}

@@ -7,6 +7,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torchvision.transforms import v2
 
+from tudui_course.errors import InputError
+
 # Mean and standard deviation of CIFAR-10's training pictures by channel, in [0, 1].
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -78,10 +80,19 @@ class Recipe:
         if not self.one_cycle:
             return None
         rise = 0.25 if steps != 4 else 0.3  # torch divides by zero where the highest rate falls on the first step
-        return torch.optim.lr_scheduler.OneCycleLR(
+        return OneCycle(
             optimizer, self.lr, total_steps=steps, pct_start=rise, anneal_strategy="linear",
             cycle_momentum=False, div_factor=10, final_div_factor=1000,
         )  # fmt: skip
+
+
+class OneCycle(torch.optim.lr_scheduler.OneCycleLR):
+    """torch's, but after the last step the lowest rate stays; torch's goes on falling, below zero."""
+
+    def get_lr(self) -> list[float]:
+        """The learning rate of each parameter group."""
+        groups = self.optimizer.param_groups
+        return [max(lr, group["min_lr"]) for lr, group in zip(super().get_lr(), groups, strict=True)]
 
 
 SEED = Recipe()
@@ -93,11 +104,11 @@ def stored_recipe(settings: dict) -> Recipe:
     """The recipe that a checkpoint's settings name; the lesson's where they name none.
 
     Raises:
-        ValueError: this package doesn't know it.
+        InputError: this package doesn't know it.
     """
     name = settings.get("recipe", "seed")
     if name not in RECIPES:
-        raise ValueError(
+        raise InputError(
             f"the checkpoint was trained with the recipe {name!r}; this package knows {', '.join(RECIPES)}."
         )
     return RECIPES[name]

@@ -116,6 +116,17 @@ def choose_precision(name: str, device: torch.device | str) -> str:
     return "bfloat16" if has_fast_bfloat16(torch.device(device)) else "float32"
 
 
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """torch.autocast for "bfloat16", switched off for "float32".
+
+    Raises:
+        ValueError: another precision, which torch would silently take for float32.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision is {precision!r}, but it must be float32 or bfloat16.")
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies matrices of bfloat16 in hardware."""
     if device.type == "cuda":

@@ -5,9 +5,11 @@ This module imports nothing heavy, so that `tudui --help` answers at once.
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import tyro
+
+from tudui_course.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,21 @@ class Settings:
     """Use only so many pictures of each set, to try something out; 0 uses all."""
 
     def check(self) -> None:
-        """Raise ValueError, naming the value and the remedy, for what no run can work with."""
+        """Raise InputError, naming the value and the remedy, for what no run can work with."""
         if self.epochs < 1:
-            raise ValueError(f"epochs is {self.epochs}, but a run needs at least 1: --epochs 10.")
+            raise InputError(f"epochs is {self.epochs}, but a run needs at least 1: --epochs 10.")
         if self.batch_size < 1:
-            raise ValueError(f"batch size is {self.batch_size}, but a batch needs at least 1 picture: --batch-size 64.")
+            raise InputError(f"batch size is {self.batch_size}, but a batch needs at least 1 picture: --batch-size 64.")
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01.")
+            raise InputError(f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01.")
         if self.limit < 0:
-            raise ValueError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
+            raise InputError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
         if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
-        if self.network not in ("Tudui", "TuduiNorm"):
-            raise ValueError(f"network is {self.network!r}, but it must be Tudui or TuduiNorm.")
-        if self.recipe not in ("seed", "fast"):
-            raise ValueError(f"recipe is {self.recipe!r}, but it must be seed or fast.")
-        if self.order not in ("shuffled", "fixed"):
-            raise ValueError(f"order is {self.order!r}, but it must be shuffled or fixed.")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"precision is {self.precision!r}, but it must be auto, float32 or bfloat16.")
+            raise InputError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
+        for name, hint in get_type_hints(type(self)).items():  # where the type lists names, it must be one of them
+            names, value = get_args(hint), getattr(self, name)
+            if get_origin(hint) is Literal and value not in names:
+                raise InputError(f"{name} is {value!r}, but it must be {', '.join(names[:-1])} or {names[-1]}.")
 
     def __str__(self) -> str:
         return "  ".join(f"{name.replace('_', '-')} {value}" for name, value in asdict(self).items())

@@ -1,0 +1,74 @@
+"""What a run and the measuring of a checkpoint print."""
+
+import shlex
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tudui_course.metrics import EpochResult
+from tudui_course.resume import EpochRecord, Progress, best_epoch
+from tudui_course.run_folder import BEST, epoch_name
+from tudui_course.runtime import short_path, typed
+from tudui_course.settings import Settings
+
+
+def print_start(settings: Settings, run_dir: Path, train_set, test_set, progress: Progress) -> None:
+    """Say what is about to happen."""
+    print(f"settings    {settings}")
+    print(f"pictures    {len(train_set):,} to train, {len(test_set):,} to test, {len(train_set.classes)} classes")
+    print(f"machine     torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
+    print(f"run folder  {short_path(run_dir)}")
+    if progress.step:
+        print(f"resumed     at step {progress.step:,}, in epoch {progress.epoch + 1}")
+    print(flush=True)
+
+
+def print_epoch(record: EpochRecord, seconds: float) -> None:
+    """One finished epoch in a line."""
+    print(
+        f"epoch {record.epoch + 1:2d}   train loss {record.train.loss:.4f}   test loss {record.test.loss:.4f}   "
+        f"test accuracy {record.test.accuracy:.4f}   {seconds:5.1f} s",
+        flush=True,
+    )
+
+
+def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
+    """The epochs as a table, and where everything is."""
+    best, last = best_epoch(history), history[-1]
+    place = short_path(run_dir)
+    others = " and earlier ones" if len(history) > 1 else ""
+    print(f"\n{format_table(history)}\n")
+    print(f"test accuracy  {last.test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})")
+    print(f"checkpoints    {place}/{epoch_name(last.epoch)}{others}, the best in {place}/{BEST}")
+    print(f"curves         {typed('python')} -m tensorboard.main --logdir {shlex.quote(place)}")
+
+
+def format_table(history: list[EpochRecord]) -> str:
+    """The finished epochs as a table; the sum over batches is the figure that the lesson prints."""
+    lines = ["epoch   train loss   train accuracy   test loss   (sum of batch means)   test accuracy"]
+    lines += [
+        f"{row.epoch + 1:5d}   {row.train.loss:10.4f}   {row.train.accuracy:14.4f}   {row.test.loss:9.4f}   "
+        f"{row.test.batch_loss_sum:20.2f}   {row.test.accuracy:13.4f}"
+        for row in history
+    ]
+    return "\n".join(lines)
+
+
+def how_to_continue(progress: Progress, settings: Settings, run_dir: Path, keep: int) -> str:
+    """What a stopped run says: where it stands, and the command that continues it."""
+    if progress.step == 0:
+        return "Stopped before the first step; there is nothing to continue."
+    kept = f" --keep {keep}" if keep else ""
+    return (
+        f"Stopped at step {progress.step:,} (epoch {progress.epoch + 1} of {settings.epochs}) and saved. "
+        f"Continue with:\n  {typed('tudui')} train --resume --run-dir {shlex.quote(short_path(run_dir))}{kept}"
+    )
+
+
+def print_evaluation(path: Path, data: str, result: EpochResult, confusion: Tensor, classes: list[str]) -> None:
+    """Loss and accuracy of a checkpoint, then class by class."""
+    print(f"checkpoint      {short_path(path)}\ndata            {data}, {result.count:,} test pictures")
+    print(f"test loss       {result.loss:.4f}\ntest accuracy   {result.accuracy:.4f}\n")
+    for name, row, share in zip(classes, confusion, confusion.diag() / confusion.sum(1), strict=True):
+        print(f"{name:14s}  {share:.4f}  ({int(row.sum())} pictures)")
