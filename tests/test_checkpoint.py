@@ -299,7 +299,7 @@ def test_a_newer_version_is_refused(saved):
     content = torch.load(saved[0], weights_only=True)
     torch.save({**content, "version": content["version"] + 1}, saved[0])
     for read in (load_model, read_checkpoint):
-        with pytest.raises(ValueError, match=r"format version 2, but this package reads up to 1: update it"):
+        with pytest.raises(ValueError, match=r"format version 3, but this package reads up to 2: update it"):
             read(saved[0])
 
 

@@ -14,6 +14,7 @@ from tudui_course import cli, doctor, run
 from tudui_course.board import read_scalars
 from tudui_course.checkpoint import read_checkpoint
 from tudui_course.model import Tudui
+from tudui_course.run_folder import INTERRUPTED, LOCK
 from tudui_course.settings import Settings
 
 
@@ -116,7 +117,7 @@ def test_overwrite_removes_only_the_runs_own_files(tudui, finished, pictures, tm
     names = {str(name) for name in content(tmp_path / "run")}
     events = {name for name in names if name.startswith("events")}
     assert code == 0 and len(events) == 1 and not events & old_events
-    assert names == {*foreign, "tudui_0.pth", "tudui_best.pth", *events}
+    assert names == {*foreign, "tudui_0.pth", "tudui_best.pth", LOCK, *events}
     assert all((tmp_path / "run" / name).read_text() == name for name in foreign)
     assert read_checkpoint(tmp_path / "run" / "tudui_0.pth")["settings"]["seed"] == 5
 
@@ -300,7 +301,8 @@ def test_training_that_diverges_exits_with_1_and_keeps_what_was_saved(tudui, pic
     code, _, errors = tudui(
         "train", "--data", pictures, "--lr", "1e6", "--batch-size", 4, "--run-dir", tmp_path / "run"
     )
-    assert code == 1 and not list((tmp_path / "run").glob("*.pth"))
+    assert code == 1 and [path.name for path in (tmp_path / "run").glob("*.pth")] == [INTERRUPTED]
+    assert read_checkpoint(tmp_path / "run" / INTERRUPTED)["progress"]["step"] == 0
     assert re.fullmatch(
         r"tudui: epoch 1: the loss became NaN or infinite at step \d+ \(learning rate 1e\+06\): .*\n", errors
     )

@@ -35,8 +35,8 @@ def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) 
     older = list(log_dir.glob("events.out.tfevents.*"))
     # purge_step tells a TensorBoard that is open now to forget what it has already drawn.
     writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
-    for tag, value, step in points:
-        writer.add_scalar(tag, value, step)
+    for tag, value, step, *when in points:
+        writer.add_scalar(tag, value, step, *when)
     writer.flush()
     for path in older:
         path.unlink()

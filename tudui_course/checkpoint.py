@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from tudui_course.errors import InputError, NotFoundError, StorageError
+from tudui_course.errors import CourseWarning, InputError, NotFoundError, StorageError
 from tudui_course.legacy import damaged, read_whole_model
 from tudui_course.model import MODELS
 from tudui_course.resume import Progress
-from tudui_course.run_folder import INTERRUPTED, checkpoints
+from tudui_course.run_folder import BEST, INTERRUPTED, checkpoints
 from tudui_course.runtime import short_path
 
 FORMAT = "tudui_course checkpoint"
-VERSION = 1
+VERSION = 2  # 2: knows the data; version 1 is read, too
 
 
 def save_checkpoint(
@@ -32,6 +32,7 @@ def save_checkpoint(
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     settings: dict | None = None,
     classes: list[str] | None = None,
+    data: str = "",
 ) -> Path:
     """Save a model and all that is needed to go on training it, as tensors and plain values only.
 
@@ -40,12 +41,14 @@ def save_checkpoint(
 
     Args:
         path: the file, for example "runs/first/tudui_0.pth".
-        model: `Tudui` or `TuduiNorm`; the network's name is stored with its state_dict.
+        model: `Tudui` or `TuduiNorm`, also compiled or wrapped for several processes; the network's name is stored with
+            its state_dict.
         optimizer: its state (momentum and the like).
         progress: how far the run has come; see `resume.Progress`.
         scheduler: its state.
         settings: plain values to keep with it.
         classes: class names, in the order of the logits.
+        data: fingerprint of the pictures trained on.
 
     Returns:
         The path.
@@ -53,6 +56,7 @@ def save_checkpoint(
     Raises:
         StorageError: the file can't be written, for want of room or otherwise.
     """
+    model = unwrapped(model)
     checkpoint = {
         "format": FORMAT,
         "version": VERSION,
@@ -64,9 +68,17 @@ def save_checkpoint(
         "random": random_state(),
         "settings": dict(settings or {}),
         "classes": list(classes) if classes else None,
+        "data": data,
     }
     save_atomically(checkpoint, Path(path))
     return Path(path)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside of torch.compile's and DistributedDataParallel's wrappings; its weights are the same."""
+    while inner := getattr(model, "_orig_mod", getattr(model, "module", None)):
+        model = inner
+    return model
 
 
 def save_atomically(content: dict, path: Path) -> None:
@@ -82,11 +94,22 @@ def save_atomically(content: dict, path: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            flush_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, or a power cut can undo a renaming; Windows has no such call."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_checkpoint(path: Path | str) -> dict:
@@ -117,20 +140,31 @@ def read_checkpoint(path: Path | str) -> dict:
     return content
 
 
-def newest_checkpoint(run_dir: Path | str) -> dict:
-    """Read the checkpoint of a run that has come furthest.
+def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
+    """Read the sound checkpoint of a run that has come furthest.
+
+    Returns:
+        The checkpoint, None for a run that was killed before its first one; and why newer ones were passed over.
 
     Raises:
-        NotFoundError: there is none.
-        InputError: it can't be read.
+        InputError: none of those that are there is sound.
     """
-    paths = checkpoints(Path(run_dir))
-    newest = [path for path in paths if path.name == INTERRUPTED] + [
-        path for path in paths if path.name != INTERRUPTED
-    ][:1]
-    if not newest:
-        raise NotFoundError(f"{short_path(run_dir)} holds no run to resume; leave out --resume to begin one.")
-    return max(map(read_checkpoint, newest), key=lambda checkpoint: checkpoint["progress"]["step"])
+    sound, passed_over = [], []
+    for path in checkpoints(Path(run_dir)):
+        if path.name == BEST and sound:  # a run killed after saving this one and before its epoch's repeats the epoch
+            break
+        try:
+            sound.append(read_checkpoint(path))
+        except InputError as error:
+            passed_over.append(str(error))
+        else:
+            if path.name != INTERRUPTED:  # it may be older than the newest epoch's
+                break
+    if passed_over and not sound:
+        raise InputError(
+            f"{short_path(run_dir)} holds no sound checkpoint; begin anew with --overwrite: {passed_over[0]}"
+        )
+    return max(sound, key=lambda checkpoint: checkpoint["progress"]["step"], default=None), passed_over
 
 
 def read_tensors(path: Path | str) -> dict:
@@ -261,18 +295,40 @@ def random_state() -> dict:
     version, numbers, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "accelerator": accelerator_state(),
         "numpy": {"keys": keys.tolist(), "position": position, "has_gauss": has_gauss, "gauss": gauss},
         "python": {"version": version, "numbers": list(numbers), "gauss_next": gauss_next},
     }
 
 
+def accelerator_state() -> dict:
+    """The kind of this machine's accelerator ("cuda", "mps" ...; "" for none) and a generator's state for each."""
+    if not torch.accelerator.is_available():
+        return {"kind": "", "states": []}
+    kind = torch.accelerator.current_accelerator().type
+    module, count = torch.get_device_module(kind), torch.accelerator.device_count()
+    states = [module.get_rng_state(index) for index in range(count)] if count > 1 else [module.get_rng_state()]
+    return {"kind": kind, "states": states}
+
+
 def set_random_state(state: dict) -> None:
-    """Put back what `random_state` gave; CUDA's only where there are as many devices."""
+    """Put back what `random_state` gave; warns where an accelerator's can't be put back on this machine."""
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available() and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
     numpy, python = state["numpy"], state["python"]
     keys = np.array(numpy["keys"], dtype=np.uint32)
     np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["gauss"]))
     random.setstate((python["version"], tuple(python["numbers"]), python["gauss_next"]))
+    # Format version 1 knew CUDA alone.
+    stored = state.get("accelerator", {"kind": "cuda" if state.get("cuda") else "", "states": state.get("cuda", [])})
+    here = accelerator_state()
+    if stored["kind"] == here["kind"] and len(stored["states"]) == len(here["states"]):
+        module = torch.get_device_module(here["kind"]) if here["kind"] else None
+        for index, one in enumerate(stored["states"]):
+            module.set_rng_state(one, index) if len(here["states"]) > 1 else module.set_rng_state(one)
+    elif stored["kind"]:
+        warnings.warn(
+            f"the random state of {len(stored['states'])} {stored['kind']} device(s) can't be put back here: "
+            "training goes on, but not to the bit as it would have there (Dropout draws other numbers).",
+            CourseWarning,
+            stacklevel=2,
+        )

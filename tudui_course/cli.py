@@ -4,6 +4,7 @@ torch is imported inside the commands, so that `tudui --help` answers at once.
 """
 
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
-from tudui_course.errors import CourseError, InputError, StoppedError
+from tudui_course.errors import CourseError, CourseWarning, InputError, StoppedError
 from tudui_course.settings import Settings
 
 
@@ -48,7 +49,8 @@ class Train:
         """The settings of the run to resume: they take the place of the flags' defaults."""
         from tudui_course.checkpoint import newest_checkpoint
 
-        return Settings.from_dict(newest_checkpoint(self.resumed_dir())["settings"])
+        checkpoint, _ = newest_checkpoint(self.resumed_dir())
+        return Settings.from_dict(checkpoint["settings"]) if checkpoint else Settings()
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Predic
 
 def main() -> None:
     """Run a command; a user's mistake is one sentence on stderr and exit code 2, never a traceback."""
+    warnings.showwarning = show_warning
     arguments = sys.argv[1:] or ["--help"]
     try:
         command = parse(arguments, Settings())
@@ -173,6 +176,14 @@ def main() -> None:
     except (CourseError, ValueError, OSError) as error:
         print(f"tudui: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
+
+
+def show_warning(message: Warning, category: type[Warning], *rest: object) -> None:
+    """Print a warning of ours as one sentence, any other as python does."""
+    if issubclass(category, CourseWarning):
+        print(f"tudui: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *rest[:2]))
 
 
 if __name__ == "__main__":

@@ -47,3 +47,7 @@ class StoppedError(CourseError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class CourseWarning(UserWarning):
+    """Something works less well than one may expect; the command line prints it as one sentence."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -166,7 +167,7 @@ def fit(
     rewind(train_loader, progress)
 
     def record(tag: str, value: float, step: int) -> None:
-        progress.points.append((tag, value, step))
+        progress.points.append((tag, value, step, time.time()))
         if log is not None:
             log(tag, value, step)
         if tag == "train_loss":

@@ -1,11 +1,13 @@
 """What a run and the measuring of a checkpoint print."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from tudui_course.data.loaders import InMemory
 from tudui_course.metrics import EpochResult
 from tudui_course.resume import EpochRecord, Progress, best_epoch
 from tudui_course.run_folder import BEST, epoch_name
@@ -13,13 +15,25 @@ from tudui_course.runtime import short_path, typed
 from tudui_course.settings import Settings
 
 
-def print_start(settings: Settings, run_dir: Path, train_set, test_set, progress: Progress) -> None:
-    """Say what is about to happen."""
+def print_start(
+    settings: Settings,
+    run_dir: Path,
+    train_set: InMemory,
+    test_set: InMemory,
+    progress: Progress,
+    resume: bool = False,
+    passed_over: Sequence[str] = (),
+) -> None:
+    """Say what is about to happen; `passed_over` are sentences about checkpoints that a resumed run can't use."""
     print(f"settings    {settings}")
     print(f"pictures    {len(train_set):,} to train, {len(test_set):,} to test, {len(train_set.classes)} classes")
     print(f"machine     torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
     print(f"run folder  {short_path(run_dir)}")
-    if progress.step:
+    for sentence in passed_over:
+        print(f"passed over {sentence}")
+    if resume and not progress.step:
+        print("resumed     from its start: the run was stopped before its first checkpoint")
+    elif resume:
         print(f"resumed     at step {progress.step:,}, in epoch {progress.epoch + 1}")
     print(flush=True)
 

@@ -36,7 +36,7 @@ class Progress:
         partial: what these batches added up to.
         loader_state: state of the train loader's generator when the epoch under way, or the next, began; uint8 tensor.
         history: the finished epochs.
-        points: all logged (tag, value, step).
+        points: all logged (tag, value, step, time in seconds since 1970); without the time from format version 1.
     """
 
     epoch: int = 0
@@ -45,7 +45,7 @@ class Progress:
     partial: EpochResult = field(default_factory=EpochResult)
     loader_state: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list)
-    points: list[tuple[str, float, int]] = field(default_factory=list)
+    points: list[tuple] = field(default_factory=list)
 
     def add(self, result: EpochResult) -> None:
         """Count batches that were trained on."""

@@ -56,32 +56,31 @@ def train(
     """
     settings = settle(settings)
     recipe = replace(RECIPES[settings.recipe], lr=settings.lr)
-    run_dir = Path(run_dir) if run_dir else run_folder.free_run_dir(Path(settings.data).name)
-    checkpoint = newest_checkpoint(run_dir) if resume else None
-    if checkpoint:
-        refuse_changes(settings, checkpoint["settings"])
-    else:
-        run_folder.refuse_existing(run_dir, overwrite)
-
-    train_set, test_set = read_data(settings.data, limit=settings.limit)
-    parts = assemble(
-        recipe, settings.network, train_set, test_set, epochs=settings.epochs, batch_size=settings.batch_size,
-        seed=settings.seed, order=settings.order, device=settings.device,
-    )  # fmt: skip
-    progress = Progress()
-    if checkpoint:
-        refuse_other_data(*parts.loaders, checkpoint)
-        progress = restore(checkpoint, parts.model, parts.optimizer, parts.scheduler, path=run_dir)
-
-    run_folder.prepare_folder(run_dir, overwrite and not resume)
-    report.print_start(settings, run_dir, train_set, test_set, progress)
-    saver = Saver(run_dir, keep, parts, settings, train_set.classes)
-    with open_writer(run_dir, progress.points) as writer, stop_on_signal() as stop:
-        fit(
-            parts.model, parts.loaders, parts.loss_fn, parts.optimizer, settings.device,
-            epochs=settings.epochs, scheduler=parts.scheduler, precision=settings.precision,
-            log=writer.add_scalar, progress=progress, save=saver, stop=stop,
+    run_dir = Path(run_dir) if run_dir else None
+    with run_folder.claim(run_dir, Path(settings.data).name, resume=resume, overwrite=overwrite) as run_dir:
+        checkpoint, passed_over = newest_checkpoint(run_dir) if resume else (None, [])
+        if checkpoint:
+            refuse_changes(settings, checkpoint["settings"])
+        train_set, test_set = read_data(settings.data, limit=settings.limit)
+        parts = assemble(
+            recipe, settings.network, train_set, test_set, epochs=settings.epochs, batch_size=settings.batch_size,
+            seed=settings.seed, order=settings.order, device=settings.device,
         )  # fmt: skip
+        saver = Saver(run_dir, keep, parts, settings, train_set.classes)
+        progress = Progress()
+        if checkpoint:
+            refuse_other_data(*parts.loaders, checkpoint)
+            progress = restore(checkpoint, parts.model, parts.optimizer, parts.scheduler, path=run_dir)
+
+        report.print_start(settings, run_dir, train_set, test_set, progress, resume, passed_over)
+        if not checkpoint:
+            saver.save(run_folder.INTERRUPTED, progress)  # killed in the first epoch, a run can be resumed, too
+        with open_writer(run_dir, progress.points) as writer, stop_on_signal() as stop:
+            fit(
+                parts.model, parts.loaders, parts.loss_fn, parts.optimizer, settings.device,
+                epochs=settings.epochs, scheduler=parts.scheduler, precision=settings.precision,
+                log=writer.add_scalar, progress=progress, save=saver, stop=stop,
+            )  # fmt: skip
     if progress.epoch < settings.epochs:
         raise StoppedError(report.how_to_continue(progress, settings, run_dir, keep), 128 + stop.signal)
     report.print_end(run_dir, progress.history)

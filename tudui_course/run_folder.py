@@ -1,14 +1,24 @@
 """A run's folder: choosing one, making it ready, finding what is in it. The one place that knows its files' names."""
 
+import contextlib
+import itertools
+import os
+import platform
 import re
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tudui_course.errors import InputError, NotFoundError
 from tudui_course.runtime import runs_dir, short_path
 
 INTERRUPTED = "tudui_interrupted.pth"  # a run's start, or the middle of an epoch
 BEST = "tudui_best.pth"
+LOCK = ".tudui.lock"  # stays; that it is there means nothing
+OWNER = ".tudui.owner"  # who has the lock
 EVENTS = "events.out.tfevents.*"  # TensorBoard's
 
 
@@ -33,20 +43,6 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return [path for path in names if path.is_file()]
 
 
-def free_run_dir(name: str) -> Path:
-    """runs/<name>, or the first of runs/<name>-2, -3 ... that doesn't exist."""
-    base = runs_dir() / (name or "run")
-    number, path = 1, base
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    if path != base:
-        print(
-            f"{short_path(base)} is taken (--resume goes on with the newest run); this run goes to {short_path(path)}."
-        )
-    return path
-
-
 def newest_run_dir() -> Path:
     """The run whose files were written last.
 
@@ -59,32 +55,125 @@ def newest_run_dir() -> Path:
     return newest.parent
 
 
-def refuse_existing(run_dir: Path, overwrite: bool) -> None:
-    """Raise InputError rather than write into a folder that holds something."""
+@contextlib.contextmanager
+def claim(run_dir: Path | None, name: str, *, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
+    """Hold a folder for one run, made ready to be written into; no other run is let in meanwhile.
+
+    The lock is the system's, so it goes with the process, however that ends. Where nothing was written, nothing stays.
+
+    Args:
+        run_dir: the folder; None for runs/<name>, or the first of runs/<name>-2, -3 ... that is free.
+        name: for the default.
+        resume: there has to be a run in it.
+        overwrite: remove the checkpoints and event files of the run in it, and nothing else.
+
+    Yields:
+        The folder.
+
+    Raises:
+        NotFoundError: there is no run to resume.
+        InputError: it is in use, it holds something, it can't be written, or the disk is nearly full.
+    """
+    if resume and run_dir and not holds_run(run_dir):
+        raise NotFoundError(f"{short_path(run_dir)} holds no run to resume; leave out --resume to begin one.")
+    if run_dir is None:
+        made, run_dir, lock = first_free(runs_dir() / (name or "run"))
+    else:
+        made, lock = make_and_lock(run_dir)
+        if lock is None:
+            raise InputError(
+                f"{short_path(run_dir)} is in use by another run ({owner(run_dir)}): wait for its end, stop it, or "
+                "give another --run-dir."
+            )
+    try:
+        if not (resume or overwrite):
+            refuse_existing(run_dir)
+        write_owner(run_dir)
+        remove_leftovers(run_dir, overwrite)
+        yield run_dir
+    finally:
+        (run_dir / OWNER).unlink(missing_ok=True)
+        if is_free(run_dir):
+            (run_dir / LOCK).unlink(missing_ok=True)
+        lock.release()
+        for folder in made:
+            with contextlib.suppress(OSError):  # it isn't empty
+                folder.rmdir()
+
+
+def make_and_lock(run_dir: Path) -> tuple[list[Path], FileLock | None]:
+    """Make the folder and lock it; gives the folders that were made, and None for a lock that another process has."""
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"{run_dir} is a file; give the name of a folder: --run-dir runs/NAME.")
-    if run_dir.is_dir() and any(run_dir.iterdir()) and not overwrite:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_dir / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return made, None
+    except OSError as error:
+        raise InputError(f"{run_dir} can't be written ({error.strerror}); give another --run-dir.") from None
+    return made, lock
+
+
+def first_free(base: Path) -> tuple[list[Path], Path, FileLock]:
+    """Make and lock runs/NAME, or the first of runs/NAME-2, -3 ... that holds nothing and that nobody has."""
+    for number in itertools.count(1):
+        path = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        if path.exists() and not is_free(path):
+            continue
+        made, lock = make_and_lock(path)
+        if lock is not None:
+            break
+    if path != base:
+        print(
+            f"{short_path(base)} is taken (--resume goes on with the newest run); this run goes to {short_path(path)}."
+        )
+    return made, path, lock
+
+
+def is_free(run_dir: Path) -> bool:
+    """Whether it is a folder that holds nothing, or only what a run leaves that was killed before it wrote anything."""
+    return run_dir.is_dir() and all(path.name in (LOCK, OWNER) for path in run_dir.iterdir())
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Whether a run was begun in there."""
+    return bool(checkpoints(run_dir)) or any(True for _ in run_dir.glob(EVENTS)) or (run_dir / OWNER).is_file()
+
+
+def refuse_existing(run_dir: Path) -> None:
+    """Raise InputError rather than write into a folder that holds something."""
+    if not is_free(run_dir):
         raise InputError(
             f"{short_path(run_dir)} exists: continue that run with --resume, give another name with --run-dir, "
             "or begin anew in there with --overwrite."
         )
 
 
-def prepare_folder(run_dir: Path, overwrite: bool) -> None:
-    """Make the folder; when overwriting, remove an earlier run's checkpoints and event files, nothing else.
-
-    Raises:
-        InputError: it can't be written, or the disk is nearly full.
-    """
+def write_owner(run_dir: Path) -> None:
+    """Write down who holds the folder, for whoever finds it locked; at the same time a try whether one can write."""
+    if shutil.disk_usage(run_dir).free < 50e6:
+        raise InputError(f"{run_dir}: less than 50 MB are free on this disk; make room or give another --run-dir.")
+    text = f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M')}"
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(run_dir).free < 50e6:
-            raise InputError(f"{run_dir}: less than 50 MB are free on this disk; make room or give another --run-dir.")
-        (run_dir / ".writable").touch()
-        (run_dir / ".writable").unlink()
+        (run_dir / OWNER).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{run_dir} can't be written ({error.strerror}); give another --run-dir.") from None
-    leftovers = list(run_dir.glob(".tudui_*.pth.*.tmp"))  # of a run that was killed while saving
+
+
+def owner(run_dir: Path) -> str:
+    """Who holds the folder."""
+    try:
+        return (run_dir / OWNER).read_text(encoding="utf-8")
+    except OSError:
+        return "which is just starting or ending"
+
+
+def remove_leftovers(run_dir: Path, overwrite: bool) -> None:
+    """Remove what a run that was killed while saving left; when overwriting, its checkpoints and event files, too."""
+    leftovers = list(run_dir.glob(".tudui_*.pth.*.tmp"))
     if overwrite:
         leftovers += [*checkpoints(run_dir), *run_dir.glob(EVENTS)]
     for path in leftovers:
