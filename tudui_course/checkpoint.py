@@ -155,7 +155,7 @@ def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
             break
         try:
             sound.append(read_checkpoint(path))
-        except InputError as error:
+        except ValueError as error:
             passed_over.append(str(error))
         else:
             if path.name != INTERRUPTED:  # it may be older than the newest epoch's

@@ -3,6 +3,9 @@
 torch is imported inside the commands, so that `tudui --help` answers at once.
 """
 
+import contextlib
+import io
+import re
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -140,19 +143,45 @@ class Doctor:
 
 
 def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Predict | Convert | Download | Doctor:
-    """Read the arguments; `settings` are the defaults of `train`."""
-    return tyro.cli(
-        Annotated[Train, subcommand("train", default=Train(settings))]
-        | Annotated[Evaluate, subcommand("evaluate")]
-        | Annotated[Predict, subcommand("predict")]
-        | Annotated[Convert, subcommand("convert")]
-        | Annotated[Download, subcommand("download")]
-        | Annotated[Doctor, subcommand("doctor")],
-        prog="tudui",
-        description="The complete PyTorch training routine, from the data to the checkpoints.",
-        args=arguments,
-        config=(FlagCreatePairsOff,),
-    )
+    """Read the arguments; `settings` are the defaults of `train`.
+
+    Raises:
+        InputError: what tyro refuses, in one sentence instead of its box.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                Annotated[Train, subcommand("train", default=Train(settings))]
+                | Annotated[Evaluate, subcommand("evaluate")]
+                | Annotated[Predict, subcommand("predict")]
+                | Annotated[Convert, subcommand("convert")]
+                | Annotated[Download, subcommand("download")]
+                | Annotated[Doctor, subcommand("doctor")],
+                prog="tudui",
+                description="The complete PyTorch training routine, from the data to the checkpoints.",
+                args=arguments,
+                config=(FlagCreatePairsOff,),
+            )
+    except SystemExit as exit_:
+        if exit_.code != 2:
+            raise
+        raise InputError(unboxed(box.getvalue())) from None
+
+
+def unboxed(box: str) -> str:
+    """tyro's box as one sentence: what is wrong, what may have been meant, where the help is."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    parts = [" ".join(part.split("\n")).strip() for part in re.split("\n─+\n", "\n".join(lines))]
+    wrong, *hints = [part.strip() for part in parts if part.strip()] or [box.strip()]
+    told = [wrong.rstrip(".")]
+    for hint in hints:
+        if hint.startswith("Perhaps you meant"):
+            told.append(f"perhaps you meant {re.findall('--[a-z-]+', hint)[0]}")
+        elif hint.startswith("Available"):
+            told.append(hint[0].lower() + hint[1:])
+    command = re.search(r"(tudui[a-z ]*) --help", hints[-1] if hints else "")
+    return f"{'; '.join(told)}. For help: {command[1] if command else 'tudui'} --help."
 
 
 def main() -> None:
