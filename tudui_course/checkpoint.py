@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from tudui_course.errors import CourseWarning, InputError, NotFoundError, StorageError
-from tudui_course.legacy import damaged, read_whole_model
+from tudui_course.errors import CourseError, CourseWarning, DamagedError, InputError, NotFoundError, StorageError
+from tudui_course.foreign import OTHERS, Opened, class_count, describe, is_state_dict, open_file, recognise
 from tudui_course.model import MODELS
 from tudui_course.resume import Progress
 from tudui_course.run_folder import BEST, INTERRUPTED, checkpoints
@@ -119,11 +119,16 @@ def read_checkpoint(path: Path | str) -> dict:
         NotFoundError: no such file.
         InputError: not such a checkpoint, damaged, or from a newer version; the message says what to do.
     """
-    content = read_tensors(path)
+    content, _ = read_tensors(path)
+    return check_checkpoint(content, path)
+
+
+def check_checkpoint(content: dict, path: Path | str) -> dict:
+    """Give a file's content back if it is a checkpoint of this package; raises as `read_checkpoint` does."""
     if content.get("format") != FORMAT:
         raise InputError(f"{path} holds no checkpoint of this course but {describe(content)}.")
     if not isinstance(content.get("version"), int):
-        raise InputError(damaged(path))
+        raise DamagedError(f"{path} is damaged; {OTHERS}")
     if content["version"] > VERSION:
         raise InputError(
             f"{path} has format version {content['version']}, but this package reads up to {VERSION}: update it."
@@ -136,7 +141,7 @@ def read_checkpoint(path: Path | str) -> dict:
         and isinstance(content["settings"], dict)
         and (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
     ):
-        raise InputError(damaged(path))
+        raise DamagedError(f"{path} is damaged; {OTHERS}")
     return content
 
 
@@ -155,7 +160,7 @@ def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
             break
         try:
             sound.append(read_checkpoint(path))
-        except ValueError as error:
+        except InputError as error:
             passed_over.append(str(error))
         else:
             if path.name != INTERRUPTED:  # it may be older than the newest epoch's
@@ -167,32 +172,28 @@ def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
     return max(sound, key=lambda checkpoint: checkpoint["progress"]["step"], default=None), passed_over
 
 
-def read_tensors(path: Path | str) -> dict:
-    """torch.load with weights_only=True, on the CPU, each way of failing told in a sentence."""
+def read_tensors(path: Path | str) -> Opened:
+    """Read a file of tensors and plain values, or a whole `Tudui`; what is damaged is told with what lies beside it."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a checkpoint in it, for example {path / 'tudui_9.pth'}.")
     if not path.is_file():
         raise NotFoundError(f"{path} doesn't exist; a run's checkpoints are named tudui_0.pth, tudui_1.pth ...")
     try:
-        with warnings.catch_warnings(action="ignore"):  # what torch warns of is said once, in our words, or mended
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        return open_file(path)
     except PermissionError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from None
-    except Exception:  # torch raises whatever its zip and pickle readers stumble over
-        return read_whole_model(path)  # the weights of the lesson's torch.save(model), or what is wrong with the file
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds {describe(content)}, not a checkpoint.")
-    return content
+    except DamagedError as error:
+        sound = ", ".join(other.name for other in checkpoints(path.parent) if other != path and is_sound(other))
+        raise DamagedError(f"{error} Sound ones beside it: {sound}." if sound else str(error)) from None
 
 
-def describe(content: object) -> str:
-    """A short name for what a file held."""
-    if isinstance(content, dict) and content and all(isinstance(value, torch.Tensor) for value in content.values()):
-        return f"a bare state_dict of {len(content)} tensors"
-    if isinstance(content, dict):
-        return f"a dict with the keys {', '.join(map(str, list(content)[:5])) or '(none)'}"
-    return f"a {type(content).__name__}"
+def is_sound(path: Path) -> bool:
+    """Whether a file can be read to its last byte."""
+    try:
+        return bool(open_file(path))
+    except (CourseError, OSError):
+        return False
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
@@ -209,29 +210,24 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
     Raises:
         NotFoundError, InputError: as for `read_checkpoint`, or the weights belong to another network.
     """
-    content = read_tensors(path)
+    content, said = read_tensors(path)
     if content.get("format") == FORMAT:
-        content = read_checkpoint(path)
-    elif is_state_dict(content):
-        network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
-        weights = {name.replace("model.", "model1.", 1): value for name, value in content.items()}  # the original's
-        content = {"network": network, "model": weights, "settings": {}, "classes": None}
+        content = check_checkpoint(content, path)
     else:
-        raise InputError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
+        network, weights, more = recognise(content, Path(path))
+        content = {"network": network, "model": weights, "settings": {}, "classes": None}
+        for sentence in said + more:
+            warnings.warn(f"{path}: {sentence}.", CourseWarning, stacklevel=2)
     if content["network"] not in MODELS:
         raise InputError(
             f"{path} belongs to the network {content['network']!r}; this package knows {', '.join(MODELS)}."
         )
-    model = MODELS[content["network"]](len(content["classes"] or range(10)))
+    count = class_count(list(content["model"].values())[-1], Path(path))
+    if content["classes"] and len(content["classes"]) != count:
+        raise InputError(f"{path} names {len(content['classes']):,} classes for a network of {count:,}.")
+    model = MODELS[content["network"]](count)
     load_weights(model, content["model"], path)
     return model.to(device).eval(), content
-
-
-def is_state_dict(content: object) -> bool:
-    """Whether it is a dict of nothing but named tensors."""
-    return isinstance(content, dict) and all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
-    )
 
 
 def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> nn.Module:

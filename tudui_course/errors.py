@@ -19,6 +19,10 @@ class InputError(CourseError, ValueError):
     """A setting, a file's content or a combination of flags can't be used."""
 
 
+class DamagedError(InputError):
+    """A file's bytes are not those that were written, or it is no such file at all."""
+
+
 class NotFoundError(CourseError, FileNotFoundError):
     """A file or folder that was named isn't there."""
 

@@ -108,4 +108,5 @@ def _block(in_channels: int, out_channels: int) -> list[nn.Module]:
     ]
 
 
+MOST_CLASSES = 10_000  # more are taken for damage; the last layer alone would have 640,000 weights
 MODELS = {model.__name__: model for model in (Tudui, TuduiNorm)}

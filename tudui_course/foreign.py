@@ -1,0 +1,177 @@
+"""Files that people bring: looked at before torch opens them, and searched for one of the course's networks."""
+
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tudui_course.errors import DamagedError, InputError
+from tudui_course.model import MODELS, MOST_CLASSES
+from tudui_course.pickles import STORAGE, Call, Notes, unpack_old, unpack_zip
+from tudui_course.whole_model import OtherNetworkError, printable, weights_of
+
+TENSORS = re.compile(
+    r"torch\._utils\.(_rebuild_tensor_v2|_rebuild_parameter)|collections\.OrderedDict|torch\.(Size|device)|_codecs\.encode"
+    rf"|torch\.((float|int|uint|bfloat|complex)\d+|bool)|{STORAGE.pattern}"
+)
+NETWORK = re.compile(
+    r"set|torch\.nn\.modules\.(container\.Sequential|conv\.Conv2d|pooling\.MaxPool2d|flatten\.Flatten|linear\.Linear)"
+)
+WRAPPERS = ("model_state_dict", "state_dict", "model_state", "model", "net", "network", "weights")
+PREFIXES = ("_orig_mod.", "module.")  # torch.compile's, DataParallel's
+MOST_BYTES = 1 << 30  # of a file; a checkpoint of this course has about one million
+OTHERS = "use another one, for example an earlier epoch's."
+
+
+class Opened(NamedTuple):
+    """A file that was read without running anything in it.
+
+    Attributes:
+        content: a dict of tensors and plain values, as torch.save had been given it; for a whole model its state_dict.
+        said: what was made of it, a sentence each.
+    """
+
+    content: dict
+    said: list[str]
+
+
+def open_file(path: Path) -> Opened:
+    """Read a file that torch.save wrote, whoever brings it, in bounded time and memory and without running its code.
+
+    Args:
+        path: a dict of tensors and plain values, or a whole `Tudui` as torch.save(model) left it on whatever device, by
+            torch 1.8 or newer; its class, its modules and its attributes may have any name.
+
+    Raises:
+        InputError: it asks for anything else, holds another network or something that isn't a dict.
+        DamagedError: it is damaged, or no such file at all.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(
+            f"{path} has {path.stat().st_size:,} bytes; a checkpoint of this course has about one million."
+        )
+    raw = path.read_bytes()
+    if known := what_else(raw):
+        raise DamagedError(f"{path} {known}")
+    notes, model, weights, failure = (
+        Notes(),
+        None,
+        {},
+        DamagedError(f"{path} is damaged or no checkpoint at all; {OTHERS}"),
+    )
+    try:
+        file = io.BytesIO(raw)
+        unpack = unpack_zip if raw[:4] == b"PK\x03\x04" else unpack_old
+        model, read_storage = unpack(file, notes)
+        if isinstance(model, Call) and model.is_object:
+            weights = weights_of(model, read_storage)
+        elif not foreign(notes, model):
+            notes.refuse_calls()
+            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+            if isinstance(content, dict):
+                return Opened(content, [])
+            failure = InputError(f"{path} holds {describe(content)}, not a checkpoint.")
+    except OtherNetworkError as error:
+        failure = InputError(f"{path} holds another network than Tudui: {error}.")
+    except Exception:  # a file can be broken in any way; whatever was stumbled over, it can't be read
+        pass
+    if asked := foreign(notes, model):
+        raise InputError(
+            f"{path} was not opened: it asks for {asked}, and opening it would run code from the file. "
+            "Have its author save model.state_dict() instead of the whole model."
+        )
+    if not weights:
+        raise failure
+    return Opened(weights, [f"the weights of a whole model, {printable(model.name)}, were taken; its code was not run"])
+
+
+def what_else(raw: bytes) -> str:
+    """What a file is that torch.save never wrote, and what to do; "" where that can't be told."""
+    start = raw[:200].lstrip().lower()
+    if not raw:
+        return f"is empty (0 bytes); {OTHERS}"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file itself: get it with `git lfs pull`, or download it from its page."
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page saved under this name: download the file itself (on GitHub: the button Raw or Download)."
+    return ""
+
+
+def foreign(notes: "Notes", model: object) -> str:
+    """The names that neither a file of tensors nor the lesson's network needs: the first five, fit to be printed."""
+    whole = isinstance(model, Call) and model.is_object
+    allowed = {model.name} if whole else set()
+    found = [
+        name
+        for name in dict.fromkeys(notes.names)
+        if name not in allowed and not TENSORS.fullmatch(name) and not (whole and NETWORK.fullmatch(name))
+    ]
+    return ", ".join(map(printable, found[:5])) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
+def describe(content: object) -> str:
+    """A short name for what a file held."""
+    if is_state_dict(content):
+        return f"a bare state_dict of {len(content)} tensors"
+    if isinstance(content, dict):
+        return f"a dict with the keys {', '.join(printable(key) for key in list(content)[:5]) or '(none)'}"
+    return f"a {type(content).__name__}"
+
+
+def is_state_dict(content: object) -> bool:
+    """Whether it is a dict of nothing but named tensors."""
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    )
+
+
+def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[str]]:
+    """Find one of the course's networks in a dict of other people's: by the order and the shapes of its tensors.
+
+    Args:
+        content: a state_dict, or a dict that holds one beside other things.
+        path: for messages.
+
+    Returns:
+        The network's name, its state_dict as it has it, and a sentence for each thing that was unwrapped.
+
+    Raises:
+        InputError: there is none.
+    """
+    said = []
+    for key in WRAPPERS:
+        if is_state_dict(content.get(key)):
+            beside = ", ".join(printable(other) for other in list(content)[:6] if other != key)
+            said.append(f"the weights were found under {key!r}" + (f", beside {beside}" if beside else ""))
+            content = content[key]
+            break
+    if not is_state_dict(content):
+        raise InputError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
+    for prefix in PREFIXES * 2:
+        if all(name.startswith(prefix) for name in content):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+            said.append(f"the prefix {prefix!r} was taken off the names")
+    network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
+    classes = class_count(list(content.values())[-1], path)
+    with torch.device("meta"):  # shapes without memory
+        wanted = MODELS[network](classes).state_dict()
+    if content.keys() != wanted.keys():
+        pairs = zip(wanted, content.items(), strict=False)
+        renamed = {name: value for name, (_, value) in pairs}
+        if len(content) == len(wanted) and all(renamed[name].shape == wanted[name].shape for name in wanted):
+            said.append(f"its tensors have other names than {network}'s, but the same order and shapes")
+            content = renamed
+    return network, content, said
+
+
+def class_count(last: Tensor, path: Path) -> int:
+    """How many classes a network has, by the last tensor of its state_dict, the bias of the last layer."""
+    count = len(last) if last.dim() == 1 else 10  # what is no bias belongs to another network, which is told later
+    if not 1 <= count <= MOST_CLASSES:
+        raise InputError(f"{path} holds a network of {count:,} classes; this course's have 1 to {MOST_CLASSES:,}.")
+    return count

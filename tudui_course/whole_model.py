@@ -1,0 +1,136 @@
+"""Whole models, torch.save(model), as the lesson's scripts leave them: their weights, without running their code.
+
+Whether a file holds the lesson's network is decided by its layers and their order, not by the names that its author
+gave to the class and its parts.
+"""
+
+import reprlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from tudui_course.model import MOST_CLASSES, Tudui
+from tudui_course.pickles import Call, ReadStorage, dtype_of
+
+
+class OtherNetworkError(ValueError):
+    """A file describes another network than the course's; the message says where they differ."""
+
+
+def weights_of(model: Call, read_storage: ReadStorage) -> dict[str, Tensor]:
+    """Compare a model's notes with `Tudui`, layer by layer whatever their names, and read its weights.
+
+    Raises:
+        OtherNetworkError: a layer, a setting or a shape differs, or it carries what `Tudui` doesn't.
+    """
+    noted = list(layers_of(model, "the network", set()))
+    classes = noted[8].state.get("out_features", 10) if len(noted) > 8 else 10
+    if type(classes) is not int or not 1 <= classes <= MOST_CLASSES:
+        raise OtherNetworkError(f"its last layer has {short(classes)} classes")
+    with torch.device("meta"):  # shapes without memory
+        reference = Tudui(classes)
+    weights = {}
+    for number, layer in reference.model1.named_children():
+        found = noted[int(number)] if int(number) < len(noted) else None
+        compare(found, layer, f"layer {number}")
+        for name, parameter in layer.named_parameters():
+            where = f"the {name} of layer {number}"
+            weights[f"model1.{number}.{name}"] = read_tensor(
+                found.state["_parameters"][name], tuple(parameter.shape), where, read_storage
+            )
+    if len(noted) > len(reference.model1):
+        raise OtherNetworkError(f"after its last layer it holds a {layer_name(noted[len(reference.model1)])}")
+    return weights
+
+
+def layers_of(module: Call, where: str, above: set[int]) -> Iterator[Call]:
+    """The layers of a module in order, those of its Sequentials among them; the module itself may have any class."""
+    if id(module) in above:
+        raise OtherNetworkError(f"{where} contains itself")
+    check_state(module, vars(nn.Sequential()), where)
+    for name, part in module.state["_modules"].items():
+        if not isinstance(part, Call) or not part.is_object:
+            raise ValueError("a part is no object")
+        if part.name == "torch.nn.modules.container.Sequential":
+            yield from layers_of(part, f"its part {short(name)}", above | {id(module)})
+        else:
+            yield part
+
+
+def compare(noted: Call | None, layer: nn.Module, where: str) -> None:
+    """Raise OtherNetworkError unless a layer's notes are of its class, with its settings and with nothing beside."""
+    wanted = f"a {type(layer).__name__}({', '.join(main_settings(vars(layer)))})"
+    if noted is None:
+        raise OtherNetworkError(f"{where} is missing, {wanted}")
+    same_class = noted.name == f"{type(layer).__module__}.{type(layer).__name__}"
+    if not same_class or main_settings(noted.state) != main_settings(vars(layer)):
+        raise OtherNetworkError(f"{where} is a {layer_name(noted)}, not {wanted}")
+    check_state(noted, vars(layer), where)
+
+
+def check_state(noted: Call, settings: dict, where: str) -> None:
+    """Raise OtherNetworkError where a module's notes have other settings than these, or something beside them."""
+    for key, value in noted.state.items():
+        if key.startswith("_"):
+            usual = not key.startswith("__") and not ("hook" in key and value)
+        elif key == "training" or key not in settings:
+            usual = value is None or type(value) in (bool, int, float, str)
+        else:
+            usual = one_number(value) == one_number(settings[key])
+        if not usual:
+            raise OtherNetworkError(f"{where} has {short(key)} {short(value)}, not {settings.get(key)}")
+    containers = ("_parameters", "_buffers") if noted.state["_modules"] else ("_parameters", "_buffers", "_modules")
+    for kind in containers:
+        if set(noted.state[kind]) != set(settings[kind]):
+            raise OtherNetworkError(f"{where} has the {kind[1:]} {short(list(noted.state[kind]))}")
+
+
+def one_number(value: object) -> object:
+    """5 for (5, 5), which torch takes for the same; anything else as it is."""
+    return (
+        value[0]
+        if type(value) is tuple and len(value) == 2 and type(value[0]) is int and value[0] == value[1]
+        else value
+    )
+
+
+def main_settings(state: dict) -> list[str]:
+    """What a layer is told by: its channels or features, and its kernel."""
+    keys = ("in_channels", "out_channels", "in_features", "out_features", "kernel_size")
+    return [short(one_number(state[key])) for key in keys if key in state]
+
+
+def layer_name(noted: Call) -> str:
+    """A layer as it would be written: Conv2d(3, 64, 3)."""
+    return f"{printable(noted.name.rpartition('.')[2])}({', '.join(main_settings(noted.state))})"
+
+
+def short(value: object) -> str:
+    """What a file holds, fit to be printed: only plain values, only so much of them."""
+    return reprlib.repr(value) if isinstance(value, bool | int | float | str | tuple | list | None) else "(an object)"
+
+
+def read_tensor(noted: Call | None, shape: tuple, where: str, read_storage: ReadStorage) -> Tensor:
+    """Look up the numbers of a tensor that torch would have made; float32, of this shape."""
+    if noted is None:
+        raise OtherNetworkError(f"{where} is missing")
+    if noted.name == "torch._utils._rebuild_parameter":
+        noted = noted.args[0]
+    storage, offset, size, stride = noted.args[:4]
+    if noted.name != "torch._utils._rebuild_tensor_v2" or storage.name != "storage":
+        raise ValueError("not a tensor")
+    if size != shape:
+        raise OtherNetworkError(f"{where} has the shape {short(size)}, not {shape}")
+    key, storage_type, count = storage.args
+    dtype = dtype_of(storage_type)
+    numbers = torch.frombuffer(bytearray(read_storage(key, count * dtype.itemsize)), dtype=dtype)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if min(offset, *stride) < 0 or last >= len(numbers):
+        raise ValueError("a tensor reaches beyond its storage")
+    return numbers.as_strided(size, stride, offset).float().clone()
+
+
+def printable(name: str) -> str:
+    """A name from a file as it can be printed: nothing that steers a terminal, and not too long."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:60])
