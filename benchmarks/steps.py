@@ -10,7 +10,7 @@ import functools
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import peers
@@ -132,7 +132,8 @@ def ours(task: Task, precision: str) -> float:
     optimizer = SEED.optimizer(model)
     loaders = task.loaders("ours")
     with tempfile.TemporaryDirectory() as folder, open_writer(folder) as writer, run.stop_on_signal() as stop:
-        saver = run.Saver(Path(folder), 0, model, optimizer, None, settings, task.train.classes)
+        parts = run.Parts(model, loaders, SEED.loss_fn(), optimizer, None)
+        saver = run.Saver(Path(folder), 0, parts, settings=asdict(settings), classes=task.train.classes)
         started = time.perf_counter()
         fit(
             model, loaders, SEED.loss_fn(), optimizer, epochs=1, precision=settings.precision,

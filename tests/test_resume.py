@@ -390,5 +390,5 @@ def test_data_that_changed_meanwhile_are_refused(lesson, pictures, tmp_path, par
     run.train(replace(changed, epochs=1), tmp_path / "run")
     (data / part / "cat" / "00.png").unlink()
     assert len(read_data(str(data))[part == "test"]) == {"train": 50, "test": 14}[part]
-    with pytest.raises(ValueError, match="the data have changed"):
+    with pytest.raises(ValueError, match="the pictures or their classes have changed"):
         run.train(changed, tmp_path / "run", resume=True)

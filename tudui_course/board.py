@@ -4,16 +4,21 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import sysconfig
 import threading
 import time
 import urllib.request
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tudui_course.errors import CourseWarning, NotFoundError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -39,7 +44,14 @@ def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) 
         writer.add_scalar(tag, value, step, *when)
     writer.flush()
     for path in older:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:  # Windows, while a TensorBoard has it open
+            warnings.warn(
+                f"{path.name} could not be removed ({error.strerror}): TensorBoard may show points twice.",
+                CourseWarning,
+                stacklevel=2,
+            )
     return writer
 
 
@@ -47,10 +59,10 @@ def read_scalars(log_dir: Path | str) -> dict[str, list[tuple[int, float]]]:
     """Read the curves back from the event files: for each tag its (step, value), in the order of steps.
 
     Raises:
-        FileNotFoundError: there are no event files.
+        NotFoundError: there are no event files.
     """
     if not list(Path(log_dir).glob("events.out.tfevents.*")):
-        raise FileNotFoundError(f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run.")
+        raise NotFoundError(f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run.")
     events = EventAccumulator(str(log_dir), size_guidance={"scalars": 0})
     events.Reload()
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
@@ -73,10 +85,10 @@ def show(log_dir: Path | str, height: int = 600) -> None:
     from tensorboard import manager, notebook
 
     forget_dead_servers()
-    program = Path(sys.executable).with_name("tudui-tensorboard")
-    os.environ["TENSORBOARD_BINARY"] = str(program if program.exists() else program.with_suffix(".exe"))
+    os.environ["TENSORBOARD_BINARY"] = find_program()
     os.environ["TUDUI_BOARD_OWNER"] = str(os.getpid())
-    started = manager.start(["--logdir", str(Path(log_dir).resolve()), "--host", "127.0.0.1", "--port", "0"])
+    address = ["--host", "127.0.0.1", "--port", "0", "--window_title", own_title()]
+    started = manager.start(["--logdir", str(Path(log_dir).resolve()), *address])
     if not isinstance(started, manager.StartLaunched | manager.StartReused):
         raise RuntimeError(f"TensorBoard didn't start ({started}); `tudui doctor` says why.")
     if os.environ.get("TUDUI_HEADLESS"):
@@ -88,6 +100,25 @@ def show(log_dir: Path | str, height: int = 600) -> None:
         random.seed()
         notebook.display(port=started.info.port, height=height)
         random.setstate(state)
+
+
+def own_title() -> str:
+    """Tells the servers of two notebooks apart, or the second would be given the first one's, which ends with it."""
+    return f"TensorBoard of process {os.getpid()}"
+
+
+def find_program() -> str:
+    """Where pip put `tudui-tensorboard`: among this environment's scripts, or the user's own (pip install --user)."""
+    user = sysconfig.get_preferred_scheme("user")
+    folders = [Path(sys.executable).parent, sysconfig.get_path("scripts"), sysconfig.get_path("scripts", user)]
+    found = shutil.which("tudui-tensorboard", path=os.pathsep.join(map(str, folders)))
+    found = found or shutil.which("tudui-tensorboard")
+    if found is None:
+        raise NotFoundError(
+            f"tudui-tensorboard is in none of {', '.join(map(str, folders))}: install the course again, "
+            f"{sys.executable} -m pip install tudui-course, or start TensorBoard in a terminal."
+        )
+    return found
 
 
 def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 30) -> list[str]:
@@ -116,8 +147,8 @@ def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 3
 
 
 def stop(log_dir: Path | str) -> None:
-    """End the TensorBoard of this folder, if one is running, and no other."""
-    server = find_server(log_dir)
+    """End the TensorBoard that this process started for the folder, if it is running, and no other."""
+    server = find_server(log_dir, own=True)
     if server is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(server.pid)
@@ -126,13 +157,19 @@ def stop(log_dir: Path | str) -> None:
         forget_dead_servers()
 
 
-def find_server(log_dir: Path | str):
-    """TensorBoard's own entry (pid, port ...) of the living server that shows this folder, or None."""
+def find_server(log_dir: Path | str, own: bool = False):
+    """TensorBoard's own entry (pid, port ...) of a living server that shows this folder, this process's first, or None.
+
+    Args:
+        own: take none but this process's.
+    """
     from tensorboard import manager
 
     folder = Path(log_dir).resolve()
     servers = [entry for entry in manager.get_all() if is_alive(entry)]
-    return next((entry for entry in servers if entry.logdir and Path(entry.logdir) == folder), None)
+    found = [entry for entry in servers if entry.logdir and Path(entry.logdir) == folder]
+    ours = [entry for entry in found if own_title() in psutil.Process(entry.pid).cmdline()]
+    return next(iter(ours if own else ours + found), None)
 
 
 def forget_dead_servers() -> None:

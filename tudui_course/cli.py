@@ -202,9 +202,15 @@ def main() -> None:
     except StoppedError as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
-    except (CourseError, ValueError, OSError) as error:
+    except CourseError as error:
         print(f"tudui: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+        sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder without permission ...: the system's own words
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"tudui: {where}{error.strerror}; what was saved before is intact.", file=sys.stderr)
+        sys.exit(2)
 
 
 def show_warning(message: Warning, category: type[Warning], *rest: object) -> None:

@@ -51,8 +51,8 @@ def check_packages() -> list[Finding]:
     return [
         check_package(name, *oldest)
         for name, *oldest in (
-            ("torch", 2, 6),
-            ("torchvision", 0, 21),
+            ("torch", 2, 10),
+            ("torchvision", 0, 25),
             ("tensorboard", 2, 21),
             ("setuptools",),
             ("jupyterlab", 4, 2),

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tudui_course.checkpoint import load_model
-from tudui_course.data.loaders import read_data
+from tudui_course.data.loaders import collate, read_data
 from tudui_course.errors import InputError
 from tudui_course.loop import predict_batches
 from tudui_course.metrics import EpochResult, Totals, confusion_matrix
@@ -44,7 +44,7 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
 
     loss_fn, totals = nn.CrossEntropyLoss(), Totals(device)
     confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=device)
-    loader = DataLoader(test_set, batch_size)
+    loader = DataLoader(test_set, batch_size, collate_fn=collate)
     for logits, targets in predict_batches(model, loader, device, precision=stored.get("precision", "float32")):
         totals.add(loss_fn(logits, targets), logits, targets)
         confusion += confusion_matrix(logits, targets, len(classes))

@@ -18,6 +18,7 @@ from torchvision.transforms.functional import to_tensor
 from tudui_course.checkpoint import load_model
 from tudui_course.data.drawings import CLASSES
 from tudui_course.data.folder import open_picture
+from tudui_course.errors import InputError
 from tudui_course.plots import plot_probabilities
 from tudui_course.recipe import stored_recipe
 from tudui_course.runtime import choose_device
@@ -68,7 +69,7 @@ def predict(
         A prediction for each picture, computed in float32.
 
     Raises:
-        ValueError: a file is no picture that can be read, the names don't fit the logits, or the network answers with
+        InputError: a file is no picture that can be read, the names don't fit the logits, or the network answers with
             NaN or infinity.
     """
     model.eval()
@@ -78,9 +79,9 @@ def predict(
     images = transform(images) if transform else images
     logits = torch.cat([model(part.to(device)).float().cpu() for part in images.split(256)])
     if logits.shape[1] != len(classes):
-        raise ValueError(f"{len(classes)} names were given for a network of {logits.shape[1]} classes.")
+        raise InputError(f"{len(classes)} names were given for a network of {logits.shape[1]} classes.")
     if not logits.isfinite().all():
-        raise ValueError(
+        raise InputError(
             "the network answers with NaN or infinity: its training went wrong; use an earlier checkpoint."
         )
     return [ranked(row.tolist(), classes) for row in logits.softmax(1)]
@@ -91,7 +92,7 @@ def as_image(picture: Picture) -> Tensor:
     if isinstance(picture, Tensor):
         return picture
     if os.path.exists(picture) and not (os.path.isfile(picture) or os.path.isdir(picture)):
-        raise ValueError(f"{picture}: not a file.")  # reading a pipe or a device could wait for ever
+        raise InputError(f"{picture}: not a file.")  # reading a pipe or a device could wait for ever
     return to_tensor(open_picture(picture))
 
 
@@ -123,10 +124,10 @@ def predict_files(
         How many files could not be read.
 
     Raises:
-        ValueError, FileNotFoundError: no pictures are given, checkpoint, device or figure can't be used; one sentence.
+        InputError, NotFoundError: no pictures are given, checkpoint, device or figure can't be used; one sentence.
     """
     if not paths:
-        raise ValueError("no picture is given: tudui predict CHECKPOINT PICTURE...")
+        raise InputError("no picture is given: tudui predict CHECKPOINT PICTURE...")
     if figure:
         check_figure(figure)
     device = choose_device(device)
@@ -152,7 +153,7 @@ def read_pictures(paths: Sequence[Path]) -> tuple[dict[Path, Tensor], dict[Path,
     for path in dict.fromkeys(paths):
         try:
             images[path] = as_image(path)
-        except ValueError as error:
+        except InputError as error:
             errors[path] = str(error)
             print(f"tudui: {error}", file=sys.stderr)
     return images, errors
@@ -185,13 +186,13 @@ def printable(text: str) -> str:
 
 
 def check_figure(path: Path) -> None:
-    """Raise ValueError unless a figure can be written there without destroying anything."""
+    """Raise InputError unless a figure can be written there without destroying anything."""
     if path.suffix.lower() != ".png":
-        raise ValueError(f"figure {path} doesn't end in .png, the format it is written in.")
+        raise InputError(f"figure {path} doesn't end in .png, the format it is written in.")
     if not path.parent.is_dir():
-        raise ValueError(f"figure {path}: the folder {path.parent} doesn't exist; make it first.")
+        raise InputError(f"figure {path}: the folder {path.parent} doesn't exist; make it first.")
     if os.path.lexists(path) and not is_own_figure(path):
-        raise ValueError(f"figure {path} exists and was not made by {MADE_BY}; give another name.")
+        raise InputError(f"figure {path} exists and was not made by {MADE_BY}; give another name.")
 
 
 def is_own_figure(path: Path) -> bool:
@@ -228,7 +229,7 @@ def draw_figure(predictions: dict[Path, Prediction], images: dict[Path, Tensor],
         try:
             figure.savefig(path, dpi=120, metadata={"Software": MADE_BY})
         except OSError as error:
-            raise ValueError(f"figure {path} can't be written: {error.strerror or error}.") from None
+            raise InputError(f"figure {path} can't be written: {error.strerror or error}.") from None
 
 
 def shortened(name: str, length: int = 28) -> str:

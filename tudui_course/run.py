@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tudui_course import report, run_folder
 from tudui_course.board import open_writer
 from tudui_course.checkpoint import newest_checkpoint, restore, save_checkpoint
-from tudui_course.data.loaders import NAMES, InMemory, make_loaders, read_data
+from tudui_course.data.loaders import NAMES, InMemory, fingerprint, make_loaders, read_data
 from tudui_course.errors import InputError, StoppedError
 from tudui_course.loop import fit
 from tudui_course.model import MODELS
@@ -66,10 +66,11 @@ def train(
             recipe, settings.network, train_set, test_set, epochs=settings.epochs, batch_size=settings.batch_size,
             seed=settings.seed, order=settings.order, device=settings.device,
         )  # fmt: skip
-        saver = Saver(run_dir, keep, parts, settings, train_set.classes)
+        data = fingerprint(train_set, test_set)
+        saver = Saver(run_dir, keep, parts, settings=asdict(settings), classes=train_set.classes, data=data)
         progress = Progress()
         if checkpoint:
-            refuse_other_data(*parts.loaders, checkpoint)
+            refuse_other_data(checkpoint, data, parts.loaders)
             progress = restore(checkpoint, parts.model, parts.optimizer, parts.scheduler, path=run_dir)
 
         report.print_start(settings, run_dir, train_set, test_set, progress, resume, passed_over)
@@ -152,9 +153,8 @@ def assemble(
 class Saver:
     """What `fit` calls as `save`: writes the checkpoint, prints the epoch, removes what is not to be kept."""
 
-    def __init__(self, run_dir: Path, keep: int, parts: Parts, settings: Settings, classes: list[str]) -> None:
-        self.run_dir, self.keep, self.parts = run_dir, keep, parts
-        self.stored = {"scheduler": parts.scheduler, "settings": asdict(settings), "classes": classes}
+    def __init__(self, run_dir: Path, keep: int, parts: Parts, **stored) -> None:
+        self.run_dir, self.keep, self.parts, self.stored = run_dir, keep, parts, stored
         self.started = time.perf_counter()
 
     def __call__(self, progress: Progress) -> None:
@@ -171,7 +171,10 @@ class Saver:
         self.started = now
 
     def save(self, name: str, progress: Progress) -> None:
-        save_checkpoint(self.run_dir / name, self.parts.model, self.parts.optimizer, progress, **self.stored)
+        parts = self.parts
+        save_checkpoint(
+            self.run_dir / name, parts.model, parts.optimizer, progress, scheduler=parts.scheduler, **self.stored
+        )
 
 
 @dataclass
@@ -223,13 +226,17 @@ def refuse_changes(settings: Settings, stored: dict) -> None:
             )
 
 
-def refuse_other_data(train_loader: DataLoader, test_loader: DataLoader, checkpoint: dict) -> None:
-    """Raise InputError where the data are no longer those that the run was begun with."""
-    counts = [(row["train"]["count"], row["test"]["count"]) for row in checkpoint["progress"]["history"]]
-    trained = len(train_loader) * train_loader.batch_size if train_loader.drop_last else len(train_loader.dataset)
-    expected = trained, len(test_loader.dataset)
-    if train_loader.dataset.classes != checkpoint["classes"] or any(count != expected for count in counts):
+def refuse_other_data(checkpoint: dict, data: str, loaders: tuple[DataLoader, DataLoader]) -> None:
+    """Raise InputError where the pictures are no longer those that the run was begun with."""
+    if checkpoint.get("data"):
+        same = checkpoint["data"] == data
+    else:  # format version 1 knows only how many there were
+        train_loader, test_loader = loaders
+        counts = [(row["train"]["count"], row["test"]["count"]) for row in checkpoint["progress"]["history"]]
+        trained = len(train_loader) * train_loader.batch_size if train_loader.drop_last else len(train_loader.dataset)
+        same = train_loader.dataset.classes == checkpoint["classes"]
+        same = same and all(count == (trained, len(test_loader.dataset)) for count in counts)
+    if not same:
         raise InputError(
-            "the data have changed since this run was begun (other classes or another number of pictures); "
-            "put them back, or start another run."
+            "the pictures or their classes have changed since this run was begun; put them back, or start another run."
         )

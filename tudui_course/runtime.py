@@ -12,23 +12,30 @@ import platformdirs
 import psutil
 import torch
 
+from tudui_course.errors import InputError
+
 
 def home() -> Path:
-    """The folder that holds `dataset/` and `runs/`, the same for notebooks, command line and tests.
+    """The folder that holds `runs/`, solved exercises and `dataset/`, the same for notebooks, command line and tests.
 
-    TUDUI_HOME where it is set, the checkout for an editable install, the user's cache folder otherwise.
+    TUDUI_HOME where it is set, the checkout for an editable install, the user's data folder otherwise.
     """
     if os.environ.get("TUDUI_HOME"):
         return Path(os.environ["TUDUI_HOME"]).expanduser().resolve()
-    checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "pyproject.toml").is_file():
-        return checkout
-    return Path(platformdirs.user_cache_dir("tudui_course"))
+    return checkout() or Path(platformdirs.user_data_dir("tudui_course"))
+
+
+def checkout() -> Path | None:
+    """The checkout that an editable install runs from, or None."""
+    folder = Path(__file__).resolve().parent.parent
+    return folder if (folder / "pyproject.toml").is_file() else None
 
 
 def data_dir() -> Path:
-    """Where the data sets are kept."""
-    return home() / "dataset"
+    """Where the data sets are kept: in `home()`, or in the user's cache for an installed package."""
+    if os.environ.get("TUDUI_HOME") or checkout():
+        return home() / "dataset"
+    return Path(platformdirs.user_cache_dir("tudui_course")) / "dataset"
 
 
 def runs_dir() -> Path:
@@ -77,7 +84,7 @@ def choose_device(name: str = "auto") -> torch.device:
         name: "auto" (the accelerator where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps" ...
 
     Raises:
-        ValueError: no such device, here or anywhere; the message lists those that are here.
+        InputError: no such device, here or anywhere; the message lists those that are here.
     """
     here = available_devices()
     if name == "auto":
@@ -85,9 +92,9 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device {name!r} is no device name; here you can use: auto, {', '.join(here)}.") from None
+        raise InputError(f"device {name!r} is no device name; here you can use: auto, {', '.join(here)}.") from None
     if str(device) not in here and not any(known.split(":")[0] == str(device) for known in here):
-        raise ValueError(f"device {name!r} isn't there; here you can use: auto, {', '.join(here)}.")
+        raise InputError(f"device {name!r} isn't there; here you can use: auto, {', '.join(here)}.")
     return device
 
 

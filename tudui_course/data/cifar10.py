@@ -23,6 +23,7 @@ import torchvision.datasets
 from torchvision.datasets.utils import calculate_md5, check_integrity
 from tqdm import tqdm
 
+from tudui_course.errors import DownloadError, InputError
 from tudui_course.runtime import typed
 
 MIRRORS = (
@@ -68,9 +69,9 @@ class CIFAR10(torchvision.datasets.CIFAR10):
             may name http(s) addresses, separated by spaces or commas, to try before `sources`.
 
     Raises:
-        RuntimeError: The data are missing, no source delivers them, or `root` cannot be written; the sentence
+        DownloadError: The data are missing, no source delivers them, or `root` cannot be written; the sentence
             names what was tried and the ways out.
-        ValueError: TUDUI_CIFAR10_URL holds something other than http(s) addresses.
+        InputError: TUDUI_CIFAR10_URL holds something other than http(s) addresses.
     """
 
     sources = MIRRORS
@@ -84,7 +85,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         if download:
             self.download()
         elif not self._check_integrity():
-            raise RuntimeError(
+            raise DownloadError(
                 f"CIFAR-10 is missing or incomplete in {Path(self.root, self.base_folder)}: "
                 f"fetch it with `{typed('tudui')} download` (or download=True), or use the data set pictograms."
             )
@@ -110,7 +111,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
                 self._fetch(archive, {str(archive): damage} if damage else {})
             self._unpack(archive)
         except OSError as error:
-            raise RuntimeError(
+            raise DownloadError(
                 f"CIFAR-10 cannot be stored in {self.root} ({error.strerror or error}): "
                 "make room for 360 MB, allow writing there, or choose another folder."
             ) from error
@@ -138,7 +139,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
             urls = slow
         if not size_of(part):
             part.unlink(missing_ok=True)
-        raise RuntimeError(failure(archive, part, reasons))
+        raise DownloadError(failure(archive, part, reasons))
 
     def _fetch_from(self, url, part, slow_rate):
         """Completes and verifies `part` from one source, or raises SourceError."""
@@ -168,11 +169,13 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         name = f"CIFAR-10 from {urlsplit(url).netloc}"
         with (
             tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=None) as bar,
-            open(part, "ab") as file,
+            open(part, "r+b" if start else "wb") as file,
         ):
+            file.seek(start)
             for position, chunk in receive(url, start, size, self.timeout, slow_rate):
-                if position < file.tell():
-                    file.truncate(0)  # the server ignores Range and starts over
+                if position == 0 and start:  # the server ignores Range and starts over
+                    file.seek(0)
+                    file.truncate()
                 file.write(chunk)
                 bar.update(position + len(chunk) - bar.n)
 
@@ -186,7 +189,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
                 if not self._check_integrity(Path(folder, self.base_folder)):
                     raise tarfile.TarError("files missing or changed")
             except (tarfile.TarError, EOFError, zlib.error) as error:
-                raise RuntimeError(f"{archive} cannot be unpacked ({error}): delete it.") from error
+                raise DownloadError(f"{archive} cannot be unpacked ({error}): delete it.") from error
             if not self._check_integrity():  # else another process was quicker
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(Path(folder, self.base_folder), target)
@@ -212,7 +215,7 @@ def own_sources():
     urls = [url for url in re.split(r"[\s,]+", os.environ.get("TUDUI_CIFAR10_URL", "")) if url]
     for url in urls:
         if not re.match(r"https?://[^/]", url):
-            raise ValueError(f"TUDUI_CIFAR10_URL holds {url!r}, expected http:// or https://: change it.")
+            raise InputError(f"TUDUI_CIFAR10_URL holds {url!r}, expected http:// or https://: change it.")
     return urls
 
 

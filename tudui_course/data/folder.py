@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 from tqdm import tqdm
 
+from tudui_course.errors import InputError
 from tudui_course.runtime import data_dir
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs as an error it also raises
@@ -36,7 +37,7 @@ def read_folder(folder: Path | str) -> tuple[Part, Part]:
         For train and for test: images (N, 3, 32, 32) uint8, targets (N,) int64, class names.
 
     Raises:
-        ValueError: a folder is missing or empty, the classes differ, or pictures can't be read; all of those (the
+        InputError: a folder is missing or empty, the classes differ, or pictures can't be read; all of those (the
             first 20) are named.
     """
     folder = Path(folder).resolve()
@@ -54,12 +55,12 @@ def read_folder(folder: Path | str) -> tuple[Part, Part]:
 def list_samples(part: Path) -> list[tuple[str, int]]:
     """All (path, class index) of one part, in ImageFolder's order."""
     if not part.is_dir():
-        raise ValueError(f"{part} is missing: a folder of pictures holds train/<class>/* and test/<class>/*.")
+        raise InputError(f"{part} is missing: a folder of pictures holds train/<class>/* and test/<class>/*.")
     try:
         _, class_to_idx = find_classes(str(part))
         return make_dataset(str(part), class_to_idx, extensions=IMG_EXTENSIONS)
     except FileNotFoundError as error:
-        raise ValueError(f"{part} can't be used: {error}") from None
+        raise InputError(f"{part} can't be used: {error}") from None
 
 
 def same_classes(folder: Path) -> list[str]:
@@ -67,10 +68,12 @@ def same_classes(folder: Path) -> list[str]:
     train, test = (find_classes(str(folder / part))[0] for part in ("train", "test"))
     if train != test:
         only_train, only_test = sorted(set(train) - set(test)), sorted(set(test) - set(train))
-        raise ValueError(
+        raise InputError(
             f"the classes of {folder / 'train'} and {folder / 'test'} differ (only in train: {only_train}, "
             f"only in test: {only_test}): give both the same class folders."
         )
+    if len(train) < 2:
+        raise InputError(f"{folder / 'train'} has one class folder, {train[0]!r}; to tell classes apart takes two.")
     return train
 
 
@@ -79,20 +82,24 @@ def fingerprint_of(folder: Path, samples: dict[str, list[tuple[str, int]]]) -> s
     digest = hashlib.sha256()
     for part in samples:
         for path, target in samples[part]:
-            stat = os.stat(path)
+            try:
+                stat = os.stat(path)
+            except OSError as error:
+                hint = "a link that leads nowhere? Remove it"
+                raise InputError(f"{path} can't be read ({error.strerror}): {hint}.") from None
             line = (os.path.relpath(path, folder), target, stat.st_size, stat.st_mtime_ns)
             digest.update(repr(line).encode())
     return digest.hexdigest()
 
 
 def decode_all(samples: dict[str, list[tuple[str, int]]], folder: Path) -> dict[str, list[Tensor]]:
-    """Decode all pictures, or raise ValueError with the names of those of both parts that can't be."""
+    """Decode all pictures, or raise InputError with the names of those of both parts that can't be."""
     decoded, unreadable = {}, []
     for part in samples:
         decoded[part] = decode(samples[part], unreadable)
     if unreadable:
         more = f"\n  and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
-        raise ValueError(
+        raise InputError(
             f"{len(unreadable)} of {sum(map(len, samples.values()))} pictures in {folder} can't be read; "
             "mend or remove them:\n  " + "\n  ".join(unreadable[:LISTED]) + more
         )
@@ -105,7 +112,7 @@ def decode(samples: list[tuple[str, int]], unreadable: list[str]) -> list[Tensor
     for index, (path, _) in enumerate(tqdm(samples, "reading pictures", unit=" pictures", disable=None, leave=False)):
         try:
             images[index] = open_picture(path)
-        except ValueError as error:
+        except InputError as error:
             unreadable.append(str(error))
     targets = torch.tensor([target for _, target in samples])
     return [torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets]
@@ -118,7 +125,7 @@ def open_picture(path: Path | str, size: int = SIZE, *, crop: bool = True) -> Im
     white. With crop=False nothing is cut off, and the longer side is `size` at most.
 
     Raises:
-        ValueError: it is no picture, damaged, or so large that decoding it would fill the memory.
+        InputError: it is no picture, damaged, or so large that decoding it would fill the memory.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -133,17 +140,17 @@ def open_picture(path: Path | str, size: int = SIZE, *, crop: bool = True) -> Im
                 return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         limit = Image.MAX_IMAGE_PIXELS // 10**6
-        raise ValueError(f"{path}: more than {limit} million pixels, not decoded; make it smaller first.") from None
+        raise InputError(f"{path}: more than {limit} million pixels, not decoded; make it smaller first.") from None
     except Image.UnidentifiedImageError:
         phone = str(path).lower().endswith((".heic", ".heif"))
         hint = " (HEIC, as phones take them: save it as JPEG first)" if phone else ""
-        raise ValueError(f"{path}: not a picture that can be read{hint}.") from None
+        raise InputError(f"{path}: not a picture that can be read{hint}.") from None
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file.") from None
+        raise InputError(f"{path}: no such file.") from None
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         reason = "a folder, not a picture" if os.path.isdir(path) else reason
-        raise ValueError(f"{path}: {reason}.") from None
+        raise InputError(f"{path}: {reason}.") from None
 
 
 @functools.cache

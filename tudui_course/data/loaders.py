@@ -1,33 +1,44 @@
 """One function that gives train and test DataLoader for any of the three data sets, and what makes them fast."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.data._utils.collate import default_collate_fn_map
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.datasets import ImageFolder
 
 from tudui_course.data.cifar10 import CIFAR10
 from tudui_course.data.folder import open_picture, read_folder
 from tudui_course.data.pictograms import Pictograms
+from tudui_course.errors import InputError
 from tudui_course.runtime import data_dir
 
 NAMES = {"pictograms": Pictograms, "cifar10": CIFAR10}
 
 
-class Batch(NamedTuple):
-    """A whole batch: images (N, 3, 32, 32), float32 in [0, 1], and targets (N,), int64."""
+class Batch(Sequence):
+    """Pictures and targets of a batch as two tensors, which any DataLoader takes for a list of (picture, target).
 
-    images: Tensor
-    targets: Tensor
+    Attributes:
+        images: (N, 3, 32, 32), float32.
+        targets: (N,), int64.
+    """
+
+    def __init__(self, images: Tensor, targets: Tensor) -> None:
+        self.images, self.targets = images, targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], int(self.targets[index])
 
 
-# A data set may hand a DataLoader a batch that is already put together: torch calls `__getitems__` with all indices
-# of a batch, and asks this table how to collate what came back (see torch.utils.data.default_collate).
-default_collate_fn_map[Batch] = lambda batches, **_: tuple(batches[0])
+def collate(batch: Sequence) -> tuple[Tensor, Tensor]:
+    """A DataLoader's collate_fn: a `Batch` is put together already, anything else is left to torch."""
+    return (batch.images, batch.targets) if isinstance(batch, Batch) else default_collate(batch)
 
 
 class InMemory(Dataset):
@@ -53,15 +64,14 @@ class InMemory(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """One picture, (3, 32, 32) float32 in [0, 1] as ToTensor gives it, transformed, and its class index."""
-        (batch,) = self.__getitems__([index])
-        return batch.images[0], int(batch.targets[0])
+        return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[Batch]:
-        """All pictures of a batch at once; called by the DataLoader."""
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """All pictures of a batch at once; a DataLoader calls this where a data set has it."""
         index = torch.tensor(indices)
         # images[index] / 255 would take twice as long.
         images = self.images.index_select(0, index).float().div_(255)
-        return [Batch(self.transform(images) if self.transform else images, self.targets[index])]
+        return Batch(self.transform(images) if self.transform else images, self.targets[index])
 
     def first(self, limit: int) -> "InMemory":
         """The same classes with at most `limit` pictures, drawn evenly over the set (a folder is sorted by class)."""
@@ -86,7 +96,7 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
         download: fetch CIFAR-10 if it isn't there.
 
     Raises:
-        ValueError: neither a known name nor a folder, a folder that can't be used, or CIFAR-10 isn't there; the
+        InputError: neither a known name nor a folder, a folder that can't be used, or CIFAR-10 isn't there; the
             message says why and what to do.
     """
     if data in NAMES:
@@ -96,15 +106,25 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
                 for train in (True, False)
             )
         except RuntimeError as error:  # what torchvision raises, a user's mistake for us
-            raise ValueError(str(error)) from None
+            raise InputError(str(error)) from None
     elif data and Path(data).expanduser().is_dir():
         train, test = (InMemory(*part) for part in read_folder(Path(data).expanduser()))
     else:
-        raise ValueError(
+        raise InputError(
             f"data {data!r} is neither a known data set ({', '.join(NAMES)}) nor a folder; "
             "give one of these names, or a folder that holds train/<class>/* and test/<class>/*."
         )
     return train.first(limit), test.first(limit)
+
+
+def fingerprint(*sets: InMemory) -> str:
+    """A digest of all pictures, targets and class names of these data sets, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for one in sets:
+        digest.update(repr((one.classes, tuple(one.images.shape))).encode())
+        for tensor in (one.images, one.targets):
+            digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
 
 
 def open_dataset(data: str, train: bool, transform=None) -> Dataset:
@@ -149,6 +169,7 @@ def make_loaders(
         **options: more of DataLoader's arguments, for both: num_workers, pin_memory ...
     """
     generator = torch.Generator().manual_seed(seed)
+    options = {"collate_fn": collate, **options}
     train_loader = DataLoader(train, batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator, **options)
     test_loader = DataLoader(test, batch_size, **options)
     return train_loader, test_loader
