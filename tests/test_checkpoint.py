@@ -23,6 +23,7 @@ from tudui_course.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
+from tudui_course.errors import CourseWarning
 from tudui_course.metrics import EpochResult
 from tudui_course.model import Tudui, TuduiNorm
 from tudui_course.resume import EpochRecord, Progress
@@ -117,6 +118,18 @@ def test_random_state_is_put_back_in_place():
     state = random_state()
     expected = draws()
     set_random_state(state)
+    assert draws() == expected
+
+
+@pytest.mark.parametrize(
+    "stored", [{"accelerator": {"kind": "mps", "states": [torch.ones(4)]}}, {"cuda": [torch.ones(4), torch.ones(4)]}]
+)
+def test_random_state_of_a_device_that_is_not_here_is_told(stored):
+    """The second is what format version 1 holds."""
+    state = {name: value for name, value in random_state().items() if name != "accelerator"}
+    expected = draws()
+    with pytest.warns(CourseWarning, match=r"random state of \d (mps|cuda) device\(s\) can't be put back here"):
+        set_random_state({**state, **stored})
     assert draws() == expected
 
 

@@ -200,6 +200,23 @@ def test_a_huge_learning_rate_is_noticed_in_the_step_it_breaks(tiny):
     assert saved == [] and 1 < step <= 5
 
 
+def test_the_learning_rate_in_the_message_is_the_one_that_was_asked_for(tiny):
+    """Not what the scheduler has made of it since: at the end of one cycle that is nearly 0."""
+    model, loss_fn, optimizer = make(lr=1e6)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e6, total_steps=5, final_div_factor=1e9)
+    with pytest.raises(DivergedError, match=r"\(learning rate 1e\+06\): try a smaller learning rate, .* 100000,"):
+        train_one_epoch(model, make_loaders(*tiny, batch_size=16)[0], loss_fn, optimizer, scheduler=scheduler)
+
+
+@pytest.mark.parametrize("run", [evaluate, predict_all, train_one_epoch])
+def test_a_precision_that_does_not_exist_is_no_silent_float32(tiny, run):
+    model, loss_fn, optimizer = make()
+    loader = make_loaders(*tiny, batch_size=16)[0]
+    arguments = {evaluate: (loss_fn,), predict_all: (), train_one_epoch: (loss_fn, optimizer)}[run]
+    with pytest.raises(ValueError, match="precision is 'bf16', but it must be float32 or bfloat16"):
+        run(model, loader, *arguments, precision="bf16")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_the_last_step_broke_are_not_saved(tiny, value):
     model, loss_fn, optimizer = make()
