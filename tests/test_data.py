@@ -1,20 +1,24 @@
 import itertools
 import math
 import os
+import re
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Subset, random_split
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset, random_split
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import ToTensor
 
 from tudui_course.data import folder
 from tudui_course.data.folder import open_picture, read_folder
-from tudui_course.data.loaders import InMemory, from_cifar10, load_data, make_loaders, read_data
+from tudui_course.data.loaders import InMemory, fingerprint, from_cifar10, load_data, make_loaders, read_data
 from tudui_course.data.pictograms import Pictograms
+from tudui_course.errors import DownloadError, InputError, StorageError
 
 
 def noise(*shape, dtype=np.uint8):
@@ -80,6 +84,100 @@ def test_subsets_and_splits_work_as_with_any_data_set(tiny):
     assert torch.equal(targets, tiny[0].targets[[5, 3, 60]])
     parts = random_split(tiny[0], [50, 20], torch.Generator().manual_seed(0))
     assert [len(next(iter(DataLoader(part, 64)))[1]) for part in parts] == [50, 20]
+
+
+def test_every_way_into_a_loader_gives_the_same_batches(tiny):
+    expected = [(tiny[0].images[i : i + 16].float() / 255, tiny[0].targets[i : i + 16]) for i in range(0, 70, 16)]
+    plain = DataLoader(tiny[0], 16)
+    of_ours, _ = make_loaders(*tiny, batch_size=16, shuffle=False)
+    sampled = DataLoader(tiny[0], batch_sampler=BatchSampler(SequentialSampler(tiny[0]), 16, drop_last=False))
+    of_parts, _ = make_loaders(Subset(tiny[0], range(70)), tiny[1], batch_size=16, shuffle=False)
+    one_by_one, _ = make_loaders([tiny[0][index] for index in range(70)], tiny[1], batch_size=16, shuffle=False)
+    for loader in (plain, of_ours, sampled, of_parts, one_by_one):
+        assert same_batches(loader, expected)
+    images, target = DataLoader(tiny[0], batch_size=None).dataset[3]
+    assert torch.equal(images, expected[0][0][3]) and target == expected[0][1][3]
+
+
+def test_torchs_table_of_collate_functions_is_left_alone():
+    code = (
+        "from torch.utils.data._utils.collate import default_collate_fn_map as table; before = dict(table)\n"
+        "import tudui_course.data.loaders; assert table == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- split and fingerprint ----
+
+
+def labelled(*sizes):
+    """Pictures whose every pixel holds their number, sorted by class."""
+    targets = torch.cat([torch.full((size,), target) for target, size in enumerate(sizes)])
+    images = torch.arange(len(targets)).view(-1, 1, 1, 1).expand(-1, 3, 32, 32).to(torch.uint8)
+    return InMemory(images, targets, [f"class {index}" for index in range(len(sizes))])
+
+
+def numbers(part):
+    return part.images[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 40, 99, 197])
+def test_a_split_keeps_back_as_many_as_asked_in_proportion_to_the_classes(count):
+    whole = labelled(100, 50, 50)
+    rest, kept = whole.split(count)
+    assert len(kept) == count and sorted(numbers(rest) + numbers(kept)) == numbers(whole)
+    assert numbers(rest) == sorted(numbers(rest)) and numbers(kept) == sorted(numbers(kept))
+    for part in (rest, kept):
+        assert part.classes == whole.classes and part.targets.tolist() == whole.targets[numbers(part)].tolist()
+    for size, got in zip((100, 50, 50), kept.targets.bincount(minlength=3).tolist(), strict=True):
+        assert abs(got - count * size / 200) <= 1
+    assert rest.targets.unique().tolist() == [0, 1, 2]
+
+
+def test_the_seed_decides_who_is_kept_back():
+    first, again, other = (numbers(labelled(60, 40).split(30, seed)[1]) for seed in (0, 0, 1))
+    assert first == again != other
+    assert first != list(range(18)) + list(range(60, 72)), "not simply the first of each class"
+
+
+def test_rare_classes_are_tested_and_trained():
+    rest, kept = labelled(90, 2, 1, 0).split(5)
+    assert kept.targets.bincount(minlength=4).tolist() == [4, 1, 0, 0]
+    assert rest.targets.bincount(minlength=4).tolist() == [86, 1, 1, 0]
+
+
+@pytest.mark.parametrize("count", [-1, 0, 91, 1000])
+def test_a_split_that_leaves_nothing_to_learn_is_refused(count):
+    with pytest.raises(InputError, match=rf"{count} of 93 pictures can't be kept back: give 1 to 90"):
+        labelled(90, 2, 1).split(count)
+
+
+def test_a_fingerprint_tells_other_data(tiny):
+    same = tuple(InMemory(part.images.clone(), part.targets.clone(), list(part.classes)) for part in tiny)
+    first = fingerprint(*tiny)
+    assert re.fullmatch("[0-9a-f]{64}", first) and fingerprint(*same) == first
+    assert fingerprint(tiny[0].transformed(torch.neg), tiny[1]) == first
+    assert fingerprint(InMemory(tiny[0].images.transpose(2, 3).transpose(2, 3), *of(tiny[0])), tiny[1]) == first
+    one_bit, one_target = tiny[1].images.clone(), tiny[0].targets.clone()
+    one_bit[36, 2, 31, 31] ^= 1
+    one_target[69] = (one_target[69] + 1) % 10
+    others = [
+        (tiny[0], InMemory(one_bit, *of(tiny[1]))),
+        (InMemory(tiny[0].images, one_target, tiny[0].classes), tiny[1]),
+        (InMemory(tiny[0].images, tiny[0].targets, [*tiny[0].classes[:9], "猫"]), tiny[1]),
+        (tiny[0].mixed(0), tiny[1]),
+        (tiny[0].first(69), tiny[1]),
+        (tiny[1], tiny[0]),
+    ]
+    assert len({first, *(fingerprint(*other) for other in others)}) == 7
+
+
+def of(part):
+    return part.targets, part.classes
+
+
+def test_a_fingerprint_is_the_same_everywhere():
+    assert fingerprint(*read_data("pictograms")).startswith("c518708adcf247e20e614c8e0452cf80")
 
 
 def test_options_reach_both_loaders(tiny):
@@ -426,8 +524,16 @@ def test_an_unknown_data_set_is_told_with_the_known_ones(name):
 
 def test_cifar10_that_is_not_there_is_a_mistake_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("TUDUI_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match="download"):
+    with pytest.raises(DownloadError, match="tudui download"):
         read_data("cifar10")
+
+
+def test_a_folder_where_nothing_can_be_drawn_is_told_in_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "dataset").write_text("in the way")
+    monkeypatch.setenv("TUDUI_HOME", str(tmp_path))
+    with pytest.raises(StorageError, match=r"can't be stored in .*dataset \(.*\): make room") as raised:
+        read_data("pictograms")
+    assert "\n" not in str(raised.value)
 
 
 def test_in_memory_keeps_the_data_sets_own_order(home):

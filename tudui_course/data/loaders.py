@@ -1,6 +1,7 @@
 """One function that gives train and test DataLoader for any of the three data sets, and what makes them fast."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,6 +83,33 @@ class InMemory(Dataset):
         index = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:limit]
         return InMemory(self.images[index], self.targets[index], self.classes, self.transform)
 
+    def split(self, count: int, seed: int = 0) -> tuple["InMemory", "InMemory"]:
+        """Keep `count` pictures back, of each class in proportion to its size, drawn as the seed decides.
+
+        Returns:
+            The other pictures, and those kept back, each in the order they had. Every class has a picture among the
+            others, and among those kept back, too, if there are as many of them as classes and it has two.
+
+        Raises:
+            InputError: `count` is below 1, or leaves a class without a picture to train on.
+        """
+        sizes = self.targets.bincount(minlength=len(self.classes))
+        most = len(self) - int((sizes > 0).sum())
+        if not 1 <= count <= most:
+            raise InputError(
+                f"{count} of {len(self)} pictures can't be kept back: give 1 to {most}, so that each class keeps one."
+            )
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        order = order[self.targets[order].argsort(stable=True)]  # class by class, in a random order within each
+        rank = torch.cat([torch.arange(size) for size in sizes])  # 0 is a class's first
+        size = sizes.repeat_interleave(sizes)
+        share = torch.where(rank == size - 1, torch.inf, rank / size)  # a class's last one stays
+        kept = torch.zeros(len(self), dtype=torch.bool)
+        kept[order[share.argsort(stable=True)[:count]]] = True
+        return tuple(
+            InMemory(self.images[part], self.targets[part], self.classes, self.transform) for part in (~kept, kept)
+        )
+
     def transformed(self, transform: Callable[[Tensor], Tensor] | None) -> "InMemory":
         """The same pictures, shared, each batch of which goes through `transform`."""
         return InMemory(self.images, self.targets, self.classes, transform)
@@ -96,17 +124,15 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
         download: fetch CIFAR-10 if it isn't there.
 
     Raises:
-        InputError: neither a known name nor a folder, a folder that can't be used, or CIFAR-10 isn't there; the
-            message says why and what to do.
+        InputError: neither a known name nor a folder, or a folder that can't be used.
+        DownloadError: CIFAR-10 isn't there, or can't be fetched.
+        StorageError: what was drawn or fetched can't be written.
     """
     if data in NAMES:
-        try:
-            train, test = (
-                from_cifar10(NAMES[data](data_dir(), train=train, download=download or data == "pictograms"))
-                for train in (True, False)
-            )
-        except RuntimeError as error:  # what torchvision raises, a user's mistake for us
-            raise InputError(str(error)) from None
+        train, test = (
+            from_cifar10(NAMES[data](data_dir(), train=train, download=download or data == "pictograms"))
+            for train in (True, False)
+        )
     elif data and Path(data).expanduser().is_dir():
         train, test = (InMemory(*part) for part in read_folder(Path(data).expanduser()))
     else:
@@ -118,10 +144,13 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
 
 
 def fingerprint(*sets: InMemory) -> str:
-    """A digest of all pictures, targets and class names of these data sets, 64 hexadecimal digits."""
+    """A digest of all pictures, targets and class names of these data sets: 64 hexadecimal digits, everywhere the same.
+
+    Transforms don't count. 60,000 pictures take 0.1 s on a CPU with instructions for SHA-256.
+    """
     digest = hashlib.sha256()
     for one in sets:
-        digest.update(repr((one.classes, tuple(one.images.shape))).encode())
+        digest.update(json.dumps([one.classes, one.images.shape]).encode())
         for tensor in (one.images, one.targets):
             digest.update(tensor.contiguous().numpy())
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
 from tudui_course.data.drawings import CLASSES, draw
+from tudui_course.errors import DownloadError, StorageError
 
 TRAIN_SEED, TRAIN_PER_CLASS, TRAIN_FILES = 2021, 1000, 5
 TEST_SEED, TEST_PER_CLASS = 2022, 200
@@ -93,7 +94,8 @@ class Pictograms(CIFAR10):
     Attributes: data (N, 32, 32, 3) uint8 0..255, targets (list of N ints 0..9), classes, class_to_idx.
 
     Raises:
-        RuntimeError: files are missing or damaged, and download is False.
+        DownloadError: files are missing or damaged, and download is False.
+        StorageError: the drawings can't be written.
     """
 
     base_folder = "pictograms-batches-py"
@@ -105,7 +107,7 @@ class Pictograms(CIFAR10):
         root = Path(root).expanduser()
         folder = root / self.base_folder
         if not download and damaged(folder):
-            raise RuntimeError(f"Pictograms missing or damaged in {folder}: use download=True to draw them.")
+            raise DownloadError(f"Pictograms missing or damaged in {folder}: use download=True to draw them.")
         super().__init__(root, train, transform, target_transform, download)
 
     def download(self) -> None:
@@ -116,17 +118,23 @@ class Pictograms(CIFAR10):
         content = draw_files()
         wrong = [name for name, raw in content.items() if md5_of(raw) != MD5[name]]
         if wrong:
-            raise RuntimeError(
+            raise DownloadError(
                 f"Pictograms came out differently on this machine ({wrong[0]}, numpy "
                 f"{np.__version__}): please report it, and use CIFAR10 meanwhile."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        # Written beside, then renamed into place: another process, reading or drawing, sees whole files only.
-        with tempfile.TemporaryDirectory(dir=self.root, prefix="pictograms-") as beside:
-            for name in damaged(folder):
-                Path(beside, name).write_bytes(content[name])
-                with contextlib.suppress(PermissionError):  # Windows, while another process reads its copy
-                    os.replace(Path(beside, name), folder / name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Written beside, then renamed into place: another process, reading or drawing, sees whole files only.
+            with tempfile.TemporaryDirectory(dir=self.root, prefix="pictograms-") as beside:
+                for name in damaged(folder):
+                    Path(beside, name).write_bytes(content[name])
+                    with contextlib.suppress(PermissionError):  # Windows, while another process reads its copy
+                        os.replace(Path(beside, name), folder / name)
+        except OSError as error:
+            raise StorageError(
+                f"Pictograms can't be stored in {self.root} ({error.strerror or error}): make room for 40 MB, allow "
+                "writing there, or set TUDUI_HOME to another folder."
+            ) from None
 
 
 if __name__ == "__main__":
