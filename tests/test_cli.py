@@ -66,7 +66,7 @@ def test_a_run_from_a_terminal_leaves_its_files_and_plain_lines(tmp_path):
     assert b"\r" not in done.stdout and b"\x1b" not in done.stdout
     lines = done.stdout.decode().splitlines()
     assert [line.split()[0] for line in lines if line] == [
-        "settings", "pictures", "machine", "run", "epoch", "epoch", "epoch", "1", "2", "test", "checkpoints", "curves"
+        "settings", "pictures", "machine", "run", "epoch", "epoch", "epoch", "1", "2", "test", "chosen", "checkpoints", "curves"
     ]  # fmt: skip
     assert "limit 300" in lines[0] and "300 to train, 300 to test, 10 classes" in lines[1]
     assert {path.name for path in (tmp_path / "run a").glob("*.pth")} == {
@@ -170,6 +170,31 @@ def test_resume_with_more_epochs_keeps_the_settings_it_was_begun_with(tudui, fin
     assert (settings["epochs"], settings["batch_size"]) == (3, 4)
 
 
+def test_pictures_kept_back_choose_the_best_epoch(tudui, pictures, tmp_path):
+    code, output, errors = tudui(
+        "train", "--data", pictures, "--epochs", 4, "--batch-size", 4, "--lr", 0.05, "--validation", 12,
+        "--run-dir", tmp_path / "run",
+    )  # fmt: skip
+    assert (code, errors) == (0, "") and "39 to train, 12 kept back to choose by, 15 to test" in output
+    history = read_checkpoint(tmp_path / "run" / "tudui_3.pth")["progress"]["history"]
+    counts = {(row["train"]["count"], row["validation"]["count"], row["test"]["count"]) for row in history}
+    assert counts == {(36, 12, 15)}
+    right = [row["validation"]["correct"] for row in history]
+    best = read_checkpoint(tmp_path / "run" / "tudui_best.pth")["progress"]["epoch"]
+    assert best == right.index(max(right)) + 1
+    assert f"chosen by      validation accuracy, {max(right) / 12:.4f} after epoch {best}" in output
+    assert re.findall(r"validation accuracy ([\d.]+) ", output) == [f"{count / 12:.4f}" for count in right]
+    curves = read_scalars(tmp_path / "run")
+    assert [value for _, value in curves["validation_accuracy"]] == pytest.approx([count / 12 for count in right])
+    code, output, _ = tudui("train", "--resume", "--run-dir", tmp_path / "run", "--epochs", 5)
+    assert code == 0 and "12 kept back" in output
+
+
+def test_without_pictures_kept_back_the_table_says_what_the_best_was_chosen_by(tudui, pictures):
+    _, output, _ = tudui("train", "--data", pictures, "--epochs", 1, "--batch-size", 17)
+    assert "chosen by      test accuracy, which flatters the best epoch; --validation N" in output
+
+
 @pytest.mark.parametrize("limit", [0, 7])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_evaluate_gives_the_figures_that_train_gave(tudui, pictures, tmp_path, limit, precision):
@@ -214,6 +239,8 @@ MISTAKES = [
     (["train", "--lr", "nan"], "learning rate is nan"),
     (["train", "--lr", "inf"], "learning rate is inf"),
     (["train", "--limit", "-1"], "limit is -1"),
+    (["train", "--validation", "-1"], "validation is -1"),
+    (["train", "--data", "{pictures}", "--validation", "49"], "49 of 51 pictures can't be kept back: give 1 to 48"),
     (["train", "--seed", "-1"], "seed is -1"),
     (["train", "--seed", str(2**32)], "seed is 4294967296"),
     (["train", "--keep", "-1"], "keep is -1"),

@@ -221,7 +221,7 @@ class Interrupting(io.RawIOBase):
 def test_a_signal_that_comes_while_a_line_is_printed(lesson, tmp_path, monkeypatch):
     """Python refuses to print in the middle of a print ("reentrant call")."""
     file = Interrupting()
-    monkeypatch.setattr(report, "print_start", lambda *_: None)  # the first line is then the first epoch's
+    monkeypatch.setattr(report, "print_start", lambda *_, **__: None)  # the first line is then the first epoch's
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(file)))
     with pytest.raises(StoppedError, match=f"Stopped at step {STEPS} "):
         run.train(lesson, tmp_path)

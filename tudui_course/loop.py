@@ -129,7 +129,7 @@ def predict_all(
 
 def fit(
     model: nn.Module,
-    loaders: tuple[DataLoader, DataLoader],
+    loaders: tuple[DataLoader, ...],
     loss_fn: nn.Module,
     optimizer: Optimizer,
     device: torch.device | str = "cpu",
@@ -147,10 +147,10 @@ def fit(
 
     Args:
         model, loss_fn, optimizer, device, log_every, scheduler, precision: as for `train_one_epoch`.
-        loaders: train loader and test loader.
+        loaders: train loader, test loader and, where pictures were kept back for choosing, validation loader.
         epochs: epochs in all, those that `progress` counts included.
-        log: called with "train_loss" every `log_every` steps, and with "test_loss" and "test_accuracy" after each
-            epoch (step 0 after the first, as in the lesson).
+        log: called with "train_loss" every `log_every` steps, and with "test_loss" and "test_accuracy" (and
+            "validation_loss", "validation_accuracy") after each epoch (step 0 after the first, as in the lesson).
         progress: where an earlier call stopped; it is kept up to date in place.
         save: called with the progress after each epoch, and when stopped in the middle of one.
         stop: asked after each step; once it says True the step is finished, `save` is called and `fit` returns.
@@ -162,7 +162,7 @@ def fit(
         DivergedError: a loss or a weight was NaN or infinite. `save` is not called with it.
         ValueError: `progress` stands in the middle of an epoch whose order can't come again.
     """
-    train_loader, test_loader = loaders
+    train_loader, *test_loaders = loaders
     progress = progress if progress is not None else Progress()
     rewind(train_loader, progress)
 
@@ -184,12 +184,12 @@ def fit(
         progress.add(train)
 
         if progress.batch == len(train_loader):  # not stopped in the middle
-            with name_epoch(progress.epoch):
-                test = evaluate(model, test_loader, loss_fn, device, precision=precision)
-                check_test(test)
-            record("test_loss", test.loss, progress.epoch)
-            record("test_accuracy", test.accuracy, progress.epoch)
-            progress.finish_epoch(test, train_loader)
+            tests = [evaluate(model, loader, loss_fn, device, precision=precision) for loader in test_loaders]
+            for name, test in zip(("test", "validation"), tests, strict=False):
+                check_test(name, test, progress.epoch)
+                record(f"{name}_loss", test.loss, progress.epoch)
+                record(f"{name}_accuracy", test.accuracy, progress.epoch)
+            progress.finish_epoch(train_loader, *tests)
         if save is not None:
             save(progress)
     return progress.history
@@ -211,10 +211,10 @@ def check_weights(model: nn.Module) -> None:
             raise DivergedError(f"{name} holds NaN or infinity after the last step: try a smaller learning rate.")
 
 
-def check_test(test: EpochResult) -> None:
-    """Raise DivergedError if the test loss is NaN or infinite."""
+def check_test(name: str, test: EpochResult, epoch: int) -> None:
+    """Raise DivergedError if the loss on the test or validation set is NaN or infinite."""
     if not math.isfinite(test.loss):
-        raise DivergedError(f"the test loss is {test.loss}: try a smaller learning rate.")
+        raise DivergedError(f"epoch {epoch + 1}: the {name} loss is {test.loss}: try a smaller learning rate.")
 
 
 def check_finite(totals: Totals, first_step: int, optimizer: Optimizer) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from tudui_course.data.loaders import InMemory
 from tudui_course.metrics import EpochResult
 from tudui_course.resume import EpochRecord, Progress, best_epoch
 from tudui_course.run_folder import BEST, epoch_name
@@ -18,15 +18,17 @@ from tudui_course.settings import Settings
 def print_start(
     settings: Settings,
     run_dir: Path,
-    train_set: InMemory,
-    test_set: InMemory,
+    *loaders: DataLoader,
     progress: Progress,
     resume: bool = False,
     passed_over: Sequence[str] = (),
 ) -> None:
     """Say what is about to happen; `passed_over` are sentences about checkpoints that a resumed run can't use."""
     print(f"settings    {settings}")
-    print(f"pictures    {len(train_set):,} to train, {len(test_set):,} to test, {len(train_set.classes)} classes")
+    train, test, *validation = (len(loader.dataset) for loader in loaders)
+    kept_back = f"{validation[0]:,} kept back to choose by, " if validation else ""
+    classes = len(loaders[0].dataset.classes)
+    print(f"pictures    {train:,} to train, {kept_back}{test:,} to test, {classes} classes")
     print(f"machine     torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
     print(f"run folder  {short_path(run_dir)}")
     for sentence in passed_over:
@@ -40,9 +42,10 @@ def print_start(
 
 def print_epoch(record: EpochRecord, seconds: float) -> None:
     """One finished epoch in a line."""
+    validation = f"validation accuracy {record.validation.accuracy:.4f}   " if record.validation else ""
     print(
         f"epoch {record.epoch + 1:2d}   train loss {record.train.loss:.4f}   test loss {record.test.loss:.4f}   "
-        f"test accuracy {record.test.accuracy:.4f}   {seconds:5.1f} s",
+        f"test accuracy {record.test.accuracy:.4f}   {validation}{seconds:5.1f} s",
         flush=True,
     )
 
@@ -54,16 +57,23 @@ def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
     others = " and earlier ones" if len(history) > 1 else ""
     print(f"\n{format_table(history)}\n")
     print(f"test accuracy  {last.test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})")
+    if best.validation:
+        print(f"chosen by      validation accuracy, {best.validation.accuracy:.4f} after epoch {best.epoch + 1}")
+    else:
+        print("chosen by      test accuracy, which flatters the best epoch; --validation N keeps pictures back for it")
     print(f"checkpoints    {place}/{epoch_name(last.epoch)}{others}, the best in {place}/{BEST}")
     print(f"curves         {typed('python')} -m tensorboard.main --logdir {shlex.quote(place)}")
 
 
 def format_table(history: list[EpochRecord]) -> str:
     """The finished epochs as a table; the sum over batches is the figure that the lesson prints."""
-    lines = ["epoch   train loss   train accuracy   test loss   (sum of batch means)   test accuracy"]
+    kept_back = bool(history) and history[0].validation is not None
+    heading = "epoch   train loss   train accuracy   test loss   (sum of batch means)   test accuracy"
+    lines = [heading + ("   validation accuracy" if kept_back else "")]
     lines += [
         f"{row.epoch + 1:5d}   {row.train.loss:10.4f}   {row.train.accuracy:14.4f}   {row.test.loss:9.4f}   "
         f"{row.test.batch_loss_sum:20.2f}   {row.test.accuracy:13.4f}"
+        + (f"   {row.validation.accuracy:19.4f}" if row.validation else "")
         for row in history
     ]
     return "\n".join(lines)

@@ -17,12 +17,22 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """A finished epoch: its number (from 0), the optimizer steps done so far, and its two results."""
+    """A finished epoch: its number (from 0), the optimizer steps done so far, and its results.
+
+    Attributes:
+        validation: on the pictures kept back for choosing, None where there are none.
+    """
 
     epoch: int
     step: int
     train: EpochResult
     test: EpochResult
+    validation: EpochResult | None = None
+
+    @property
+    def deciding(self) -> EpochResult:
+        """What the best epoch is chosen by: the validation set, or for want of one the test set, which flatters."""
+        return self.validation or self.test
 
 
 @dataclass
@@ -53,9 +63,9 @@ class Progress:
         self.step += result.steps
         self.batch += result.steps
 
-    def finish_epoch(self, test: EpochResult, train_loader: DataLoader) -> None:
+    def finish_epoch(self, train_loader: DataLoader, test: EpochResult, validation: EpochResult | None = None) -> None:
         """Enter the finished epoch into the history and start counting the next one."""
-        self.history.append(EpochRecord(self.epoch, self.step, self.partial, test))
+        self.history.append(EpochRecord(self.epoch, self.step, self.partial, test, validation))
         self.epoch += 1
         self.batch = 0
         self.partial = EpochResult()
@@ -65,10 +75,10 @@ class Progress:
     @classmethod
     def from_dict(cls, values: dict) -> "Progress":
         """Read back what `dataclasses.asdict` gave."""
-        history = [
-            EpochRecord(row["epoch"], row["step"], EpochResult(**row["train"]), EpochResult(**row["test"]))
-            for row in values["history"]
-        ]
+        history = []
+        for row in values["history"]:
+            results = {name: EpochResult(**row[name]) for name in ("train", "test", "validation") if row.get(name)}
+            history.append(EpochRecord(row["epoch"], row["step"], **results))
         points = [tuple(point) for point in values["points"]]
         return cls(**{**values, "partial": EpochResult(**values["partial"]), "history": history, "points": points})
 
@@ -119,5 +129,5 @@ def skip(loader: DataLoader, count: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def best_epoch(history: list[EpochRecord]) -> EpochRecord:
-    """The epoch with the highest test accuracy, the first of several."""
-    return max(history, key=lambda record: record.test.accuracy)
+    """The epoch with the highest accuracy on what decides, the first of several."""
+    return max(history, key=lambda record: record.deciding.accuracy)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tudui_course import report, run_folder
 from tudui_course.board import open_writer
 from tudui_course.checkpoint import newest_checkpoint, restore, save_checkpoint
-from tudui_course.data.loaders import NAMES, InMemory, fingerprint, make_loaders, read_data
+from tudui_course.data.loaders import NAMES, InMemory, collate, fingerprint, make_loaders, read_data
 from tudui_course.errors import InputError, StoppedError
 from tudui_course.loop import fit
 from tudui_course.model import MODELS
@@ -62,18 +62,19 @@ def train(
         if checkpoint:
             refuse_changes(settings, checkpoint["settings"])
         train_set, test_set = read_data(settings.data, limit=settings.limit)
+        data = fingerprint(train_set, test_set)
+        train_set, validation_set = keep_back(train_set, settings.validation, settings.seed)
         parts = assemble(
             recipe, settings.network, train_set, test_set, epochs=settings.epochs, batch_size=settings.batch_size,
-            seed=settings.seed, order=settings.order, device=settings.device,
+            seed=settings.seed, order=settings.order, device=settings.device, validation_set=validation_set,
         )  # fmt: skip
-        data = fingerprint(train_set, test_set)
         saver = Saver(run_dir, keep, parts, settings=asdict(settings), classes=train_set.classes, data=data)
         progress = Progress()
         if checkpoint:
             refuse_other_data(checkpoint, data, parts.loaders)
             progress = restore(checkpoint, parts.model, parts.optimizer, parts.scheduler, path=run_dir)
 
-        report.print_start(settings, run_dir, train_set, test_set, progress, resume, passed_over)
+        report.print_start(settings, run_dir, *parts.loaders, progress=progress, resume=resume, passed_over=passed_over)
         if not checkpoint:
             saver.save(run_folder.INTERRUPTED, progress)  # killed in the first epoch, a run can be resumed, too
         with open_writer(run_dir, progress.points) as writer, stop_on_signal() as stop:
@@ -103,11 +104,16 @@ def settle(settings: Settings) -> Settings:
     )
 
 
+def keep_back(train_set: InMemory, count: int, seed: int) -> tuple[InMemory, InMemory | None]:
+    """The pictures to train on, and `count` of them kept back for choosing, None for 0."""
+    return train_set.split(count, seed) if count else (train_set, None)
+
+
 class Parts(NamedTuple):
     """What `fit` trains with."""
 
     model: nn.Module
-    loaders: tuple[DataLoader, DataLoader]
+    loaders: tuple[DataLoader, ...]
     loss_fn: nn.Module
     optimizer: Optimizer
     scheduler: LRScheduler | None
@@ -124,6 +130,7 @@ def assemble(
     seed: int = 0,
     order: str = "shuffled",
     device: str = "cpu",
+    validation_set: InMemory | None = None,
 ) -> Parts:
     """Seed everything, then make the network and all that trains it.
 
@@ -134,6 +141,7 @@ def assemble(
         epochs: for how many the learning rate is planned.
         batch_size, seed, order: as in `Settings`.
         device: where the model goes.
+        validation_set: pictures kept back for choosing.
     """
     shuffle = order == "shuffled"
     train_set = train_set if shuffle else train_set.mixed(seed)
@@ -146,6 +154,9 @@ def assemble(
     # test (docs/results.md); in the fixed order, as in the lesson, it is always the same.
     drop_last = shuffle and len(train_set) >= batch_size
     loaders = make_loaders(train_set, test_set, batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+    if validation_set is not None:
+        validation_set = validation_set.transformed(recipe.test_transform())
+        loaders += (DataLoader(validation_set, batch_size, collate_fn=collate),)
     scheduler = recipe.scheduler(optimizer, epochs * len(loaders[0]))
     return Parts(model, loaders, recipe.loss_fn(), optimizer, scheduler)
 
@@ -226,12 +237,12 @@ def refuse_changes(settings: Settings, stored: dict) -> None:
             )
 
 
-def refuse_other_data(checkpoint: dict, data: str, loaders: tuple[DataLoader, DataLoader]) -> None:
+def refuse_other_data(checkpoint: dict, data: str, loaders: tuple[DataLoader, ...]) -> None:
     """Raise InputError where the pictures are no longer those that the run was begun with."""
     if checkpoint.get("data"):
         same = checkpoint["data"] == data
     else:  # format version 1 knows only how many there were
-        train_loader, test_loader = loaders
+        train_loader, test_loader, *_ = loaders
         counts = [(row["train"]["count"], row["test"]["count"]) for row in checkpoint["progress"]["history"]]
         trained = len(train_loader) * train_loader.batch_size if train_loader.drop_last else len(train_loader.dataset)
         same = train_loader.dataset.classes == checkpoint["classes"]

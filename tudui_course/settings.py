@@ -38,6 +38,8 @@ class Settings:
     """auto takes bfloat16 where the device computes it natively, float32 elsewhere."""
     limit: int = 0
     """Use only so many pictures of each set, to try something out; 0 uses all."""
+    validation: int = 0
+    """Keep so many training pictures back, of each class its share, and choose the best epoch by them; 0 keeps none."""
 
     def check(self) -> None:
         """Raise InputError, naming the value and the remedy, for what no run can work with."""
@@ -49,6 +51,8 @@ class Settings:
             raise InputError(f"learning rate is {self.lr}, but it must be a finite number above 0: --lr 0.01.")
         if self.limit < 0:
             raise InputError(f"limit is {self.limit}, but it counts pictures: a number above 0, or 0 for all of them.")
+        if self.validation < 0:
+            raise InputError(f"validation is {self.validation}, but it counts pictures: 5000 for example, or 0.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed is {self.seed}, but it must be a whole number from 0 to {2**32 - 1}: --seed 0.")
         for name, hint in get_type_hints(type(self)).items():  # where the type lists names, it must be one of them
