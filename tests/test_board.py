@@ -1,5 +1,6 @@
 """TensorBoard: curves without gaps or doubles, and servers that are one's own and end with the notebook."""
 
+import errno
 import importlib
 import json
 import os
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tudui_course import board
+from tudui_course.errors import CourseWarning
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,40 @@ def test_a_resumed_run_has_no_point_twice_and_none_missing(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_points_keep_their_times_across_a_resume(tmp_path):
+    """As a checkpoint gives them; one of format version 1 knows no times."""
+    before = time.time()
+    points = [("train_loss", 2.0, 100, 1_600_000_000.25), ("train_loss", 1.5, 200, 1_600_000_060.5), ("old", 1.0, 0)]
+    for _ in range(2):
+        board.open_writer(tmp_path, points).close()
+        events = EventAccumulator(str(tmp_path)).Reload()
+        assert [event.wall_time for event in events.Scalars("train_loss")] == [1_600_000_000.25, 1_600_000_060.5]
+        assert before <= events.Scalars("old")[0].wall_time <= time.time()
+
+
+def test_an_event_file_that_is_held_open_costs_a_warning_and_no_point(tmp_path, monkeypatch):
+    """As on Windows, while a TensorBoard shows it."""
+    with board.open_writer(tmp_path) as writer:
+        for step in range(1, 6):
+            writer.add_scalar("train_loss", 10.0 * step, step)
+    (old,) = tmp_path.iterdir()
+
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "in use by another process", str(path))
+
+    known = [("train_loss", 10.0 * step, step) for step in range(1, 4)]
+    with monkeypatch.context() as patch, pytest.warns(CourseWarning, match=rf"{old} could not be removed \(in use"):
+        patch.setattr(os, "unlink", refuse)
+        patch.setattr(Path, "unlink", refuse)
+        writer = board.open_writer(tmp_path, known)
+    writer.add_scalar("train_loss", 4.5, 4)
+    writer.close()
+    assert old.exists() and len(list(tmp_path.iterdir())) == 2
+    assert board.read_scalars(tmp_path) == {"train_loss": [(1, 10.0), (2, 20.0), (3, 30.0), (4, 4.5)]}
+    board.open_writer(tmp_path, known).close()
+    assert len(list(tmp_path.iterdir())) == 1, "removed by the next one"
+
+
 def test_other_files_of_the_folder_stay(tmp_path):
     (tmp_path / "tudui_0.pth").write_bytes(b"weights")
     board.open_writer(tmp_path).close()
@@ -125,6 +162,24 @@ def test_two_notebooks_show_their_own_folders(runs, kernel, capsys):
     board.stop(runs[0])  # nothing to stop, nothing to say
 
 
+def test_two_notebooks_that_show_one_folder_have_a_server_each(runs, kernel):
+    """Or the second one's page would go with the first one's kernel."""
+    theirs = board.find_server(runs[1])
+    board.show(runs[1])
+    ours = board.find_server(runs[1])
+    assert ours.pid != theirs.pid and board.find_server(runs[1], own=True) == ours
+    kernel.kill()
+    assert until(lambda: not psutil.pid_exists(theirs.pid))
+    assert board.served_tags(runs[1]) == ["second"]
+    board.stop(runs[1])
+    assert not psutil.pid_exists(ours.pid)
+
+
+def test_another_notebooks_server_is_not_stopped(runs, kernel):
+    board.stop(runs[1])
+    assert board.served_tags(runs[1]) == ["second"]
+
+
 @pytest.mark.parametrize("ending", ["quietly", "killed"])
 def test_the_server_ends_with_the_notebooks_kernel(runs, kernel, entries, ending):
     server = board.find_server(runs[1])
@@ -140,14 +195,29 @@ def test_the_server_ends_with_the_notebooks_kernel(runs, kernel, entries, ending
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the launcher below is a shell script")
 def test_a_launcher_between_notebook_and_server_does_not_keep_it_alive(runs, tmp_path):
-    """As on Windows, where the command is a program that starts Python and waits for it."""
-    launcher = tmp_path / "tudui-tensorboard"
-    launcher.write_text(f'#!/bin/sh\n"{Path(sys.executable).with_name("tudui-tensorboard")}" "$@"\n')
+    """As on Windows, where an environment's python.exe is a program that starts Python and waits for it."""
+    launcher = tmp_path / "python"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\n')
     launcher.chmod(0o755)
-    python = tmp_path / "python"
-    code = f"import sys; sys.executable = {str(python)!r}; from tudui_course import board; board.show({str(runs[1])!r})"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert until(lambda: board.find_server(runs[1]) is None)
+    code = (
+        f"import sys; sys.executable = {str(launcher)!r}; from tudui_course import board; board.show({str(runs[1])!r})"
+    )
+    code += f"; print(board.find_server({str(runs[1])!r}, own=True).pid)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    server = int(done.stdout.split()[-1])
+    assert until(lambda: not psutil.pid_exists(server))
+
+
+def test_the_server_is_found_wherever_pip_puts_its_programs(runs, tmp_path):
+    """Colab, pip install --user, conda on Windows: programs lie elsewhere than python; none is needed."""
+    lonely = tmp_path / "bin" / "python"
+    lonely.parent.mkdir()
+    lonely.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    lonely.chmod(0o755)
+    code = f"import sys; sys.executable = {str(lonely)!r}; from tudui_course import board; board.show({str(runs[1])!r})"
+    environment = os.environ | {"PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert "TensorBoard is running" in done.stdout
 
 
 def test_a_killed_server_is_started_anew(runs, entries):
@@ -198,12 +268,65 @@ def test_a_proxy_is_not_asked_for_this_machine(runs, monkeypatch):
 
 
 def test_a_server_that_cannot_start_is_reported(entries, tmp_path, monkeypatch):
-    from tensorboard import manager
-
-    failed = manager.StartFailed(exit_code=1, stdout="", stderr="Address already in use")
-    monkeypatch.setattr(manager, "start", lambda arguments: failed)
-    with pytest.raises(RuntimeError, match=r"TensorBoard didn't start .*Address already in use.*tudui doctor"):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "__init__.py").write_text("raise ImportError('a broken TensorBoard')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        RuntimeError, match=r"TensorBoard didn't start \(ImportError: a broken TensorBoard\).*tudui doctor"
+    ):
         board.show(tmp_path)
+
+
+def test_a_server_that_never_answers_is_ended(entries, tmp_path, monkeypatch):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "__init__.py").write_text(
+        f"import os, time; print(os.getpid(), file=open({str(tmp_path / 'pid')!r}, 'w'), flush=True); time.sleep(60)"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"TensorBoard didn't start \(no answer within 5 s\)"):
+        board.start_server(tmp_path, wait=5)
+    pid = int((tmp_path / "pid").read_text())
+    assert until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+class Shown:
+    """What a notebook shows: `notebook.display` as TensorBoard has it, without a browser."""
+
+    def __init__(self, monkeypatch):
+        module = importlib.import_module("tensorboard.notebook")  # `import` alone gives a stand-in, loaded later
+        display = importlib.import_module("IPython.display")
+        self.html = []
+        monkeypatch.delenv("TUDUI_HEADLESS")
+        monkeypatch.setattr(module, "_get_context", lambda: module._CONTEXT_IPYTHON)
+        monkeypatch.setattr(display, "display", lambda shown: self.html.append(shown.data))
+
+
+def test_on_this_machine_the_frame_takes_the_servers_port(runs, monkeypatch, capsys):
+    shown = Shown(monkeypatch)
+    board.show(runs[0])
+    port = board.find_server(runs[0]).port
+    assert f"const port = {port};" in shown.html[0] and 'new URL("/", window.location)' in shown.html[0]
+    assert f"http://localhost:{port}/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("variables", "page"),
+    [
+        ({"TENSORBOARD_PROXY_URL": "/proxy/%PORT%/"}, "/proxy/{port}/"),
+        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/li/"}, "/user/li/proxy/{port}/"),
+        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/li/", "TENSORBOARD_PROXY_URL": "/tb/%PORT%/"}, "/tb/{port}/"),
+    ],
+)
+def test_behind_a_proxy_the_frame_takes_the_proxys_address_and_says_so(runs, monkeypatch, capsys, variables, page):
+    shown = Shown(monkeypatch)
+    monkeypatch.setenv("TENSORBOARD_PROXY_URL", "")  # so that it is put back afterwards
+    monkeypatch.delenv("TENSORBOARD_PROXY_URL")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    board.show(runs[0])
+    page = page.format(port=board.find_server(runs[0]).port)
+    assert f'new URL("{page}", window.location)' in shown.html[0] and "const port = 0;" in shown.html[0]
+    assert f"The page comes through {page} (TENSORBOARD_PROXY_URL)" in capsys.readouterr().out
 
 
 def test_the_frame_has_the_height_asked_for(runs, monkeypatch):

@@ -4,14 +4,15 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
+import subprocess
 import sys
-import sysconfig
+import tempfile
 import threading
 import time
 import urllib.request
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) -> "SummaryWriter":
+def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWriter":
     """Open a SummaryWriter whose curves hold exactly `points`, whatever an earlier, interrupted run had written.
 
     The points are written to a new event file, and only then the older ones removed: a run that resumes from a
@@ -32,13 +33,13 @@ def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) 
 
     Args:
         log_dir: made if missing.
-        points: (tag, value, step) of the run so far.
+        points: (tag, value, step, time in seconds since 1970) of the run so far; without a time it is now.
     """
     from torch.utils.tensorboard import SummaryWriter  # here: the server, below, does without torch
 
     log_dir = Path(log_dir)
     older = list(log_dir.glob("events.out.tfevents.*"))
-    # purge_step tells a TensorBoard that is open now to forget what it has already drawn.
+    # purge_step tells TensorBoard to forget what it has read before, and readers what stands in an older file.
     writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
     for tag, value, step, *when in points:
         writer.add_scalar(tag, value, step, *when)
@@ -46,12 +47,9 @@ def open_writer(log_dir: Path | str, points: list[tuple[str, float, int]] = ()) 
     for path in older:
         try:
             path.unlink()
-        except OSError as error:  # Windows, while a TensorBoard has it open
-            warnings.warn(
-                f"{path.name} could not be removed ({error.strerror}): TensorBoard may show points twice.",
-                CourseWarning,
-                stacklevel=2,
-            )
+        except OSError as error:  # Windows, while a TensorBoard has it open; its points count no more
+            sentence = f"{path} could not be removed ({error.strerror}): remove it when TensorBoard is closed."
+            warnings.warn(sentence, CourseWarning, stacklevel=2)
     return writer
 
 
@@ -72,8 +70,12 @@ def show(log_dir: Path | str, height: int = 600) -> None:
     """Show TensorBoard in the notebook, as `%tensorboard --logdir LOG_DIR` does, and three things more.
 
     A server that died and left its entry behind is not taken for a living one; the server is this environment's; and
-    it ends when the notebook's kernel does. With TUDUI_HEADLESS set (recording, CI) the server starts all the same,
-    and a sentence stands in for the frame.
+    it is this notebook's own, and ends when its kernel does. With TUDUI_HEADLESS set (recording, CI) the server starts
+    all the same, and a sentence stands in for the frame.
+
+    Where Jupyter runs on another machine than the browser, the page has to come through Jupyter: with the package
+    jupyter-server-proxy installed there, and TENSORBOARD_PROXY_URL set, for example to "/proxy/%PORT%/". On a
+    JupyterHub that is taken without being set.
 
     Args:
         log_dir: folder of a run, or a folder of runs to compare.
@@ -82,43 +84,50 @@ def show(log_dir: Path | str, height: int = 600) -> None:
     Raises:
         RuntimeError: TensorBoard didn't start; with what it said.
     """
-    from tensorboard import manager, notebook
+    from tensorboard import notebook
 
     forget_dead_servers()
-    os.environ["TENSORBOARD_BINARY"] = find_program()
-    os.environ["TUDUI_BOARD_OWNER"] = str(os.getpid())
-    address = ["--host", "127.0.0.1", "--port", "0", "--window_title", own_title()]
-    started = manager.start(["--logdir", str(Path(log_dir).resolve()), *address])
-    if not isinstance(started, manager.StartLaunched | manager.StartReused):
-        raise RuntimeError(f"TensorBoard didn't start ({started}); `tudui doctor` says why.")
+    server = find_server(log_dir, own=True) or start_server(log_dir)
     if os.environ.get("TUDUI_HEADLESS"):
         print("TensorBoard is running. In JupyterLab its page appears here.")
-    else:
-        # It names the frame by chance. After the same seed two frames would bear one name, and both pages would go into
-        # the first; besides, the notebook's own sequence of random numbers isn't to depend on what it shows.
-        state = random.getstate()
-        random.seed()
-        notebook.display(port=started.info.port, height=height)
-        random.setstate(state)
-
-
-def own_title() -> str:
-    """Tells the servers of two notebooks apart, or the second would be given the first one's, which ends with it."""
-    return f"TensorBoard of process {os.getpid()}"
-
-
-def find_program() -> str:
-    """Where pip put `tudui-tensorboard`: among this environment's scripts, or the user's own (pip install --user)."""
-    user = sysconfig.get_preferred_scheme("user")
-    folders = [Path(sys.executable).parent, sysconfig.get_path("scripts"), sysconfig.get_path("scripts", user)]
-    found = shutil.which("tudui-tensorboard", path=os.pathsep.join(map(str, folders)))
-    found = found or shutil.which("tudui-tensorboard")
-    if found is None:
-        raise NotFoundError(
-            f"tudui-tensorboard is in none of {', '.join(map(str, folders))}: install the course again, "
-            f"{sys.executable} -m pip install tudui-course, or start TensorBoard in a terminal."
+        return
+    if hub := os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
+        os.environ.setdefault("TENSORBOARD_PROXY_URL", f"{hub}proxy/%PORT%/")
+    # It names the frame by chance. After the same seed two frames would bear one name, and both pages would go into
+    # the first; besides, the notebook's own sequence of random numbers isn't to depend on what it shows.
+    state = random.getstate()
+    random.seed()
+    notebook.display(port=server.port, height=height)
+    random.setstate(state)
+    if proxy := os.environ.get("TENSORBOARD_PROXY_URL"):
+        page = proxy.replace("%PORT%", str(server.port))
+        print(f"The page comes through {page} (TENSORBOARD_PROXY_URL), which takes jupyter-server-proxy.")
+    elif "google.colab" not in sys.modules:  # Colab passes it on by itself
+        print(
+            f"The page is http://localhost:{server.port}/ on this machine; if Jupyter runs on another one than your "
+            "browser, install jupyter-server-proxy there and set TENSORBOARD_PROXY_URL=/proxy/%PORT%/"
         )
-    return found
+
+
+def start_server(log_dir: Path | str, wait: float = 60):
+    """Start a TensorBoard that ends with this process; gives its entry (pid, port ...).
+
+    Raises:
+        RuntimeError: it ended at once, or wasn't ready within `wait` seconds; with what it said.
+    """
+    command = [sys.executable, "-m", "tudui_course.board", owner_flag(), "--logdir", str(Path(log_dir).resolve())]
+    command += ["--host", "127.0.0.1", "--port", "0"]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        deadline = time.monotonic() + wait
+        while process.poll() is None and time.monotonic() < deadline:
+            if server := find_server(log_dir, own=True):
+                return server
+            time.sleep(0.1)
+        process.kill()
+        said.seek(0)
+        last = (said.read().decode(errors="replace").strip().splitlines() or [f"no answer within {wait:g} s"])[-1]
+    raise RuntimeError(f"TensorBoard didn't start ({last}); `tudui doctor` says why.")
 
 
 def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 30) -> list[str]:
@@ -168,8 +177,21 @@ def find_server(log_dir: Path | str, own: bool = False):
     folder = Path(log_dir).resolve()
     servers = [entry for entry in manager.get_all() if is_alive(entry)]
     found = [entry for entry in servers if entry.logdir and Path(entry.logdir) == folder]
-    ours = [entry for entry in found if own_title() in psutil.Process(entry.pid).cmdline()]
+    ours = [entry for entry in found if is_own(entry)]
     return next(iter(ours if own else ours + found), None)
+
+
+def is_own(entry) -> bool:
+    """Whether this process started the server of this entry; on Windows a launcher may stand between."""
+    try:
+        return owner_flag() in psutil.Process(entry.pid).cmdline()
+    except psutil.Error:
+        return False
+
+
+def owner_flag() -> str:
+    """What this process gives the servers that it starts."""
+    return f"--owner={os.getpid()}"
 
 
 def forget_dead_servers() -> None:
@@ -191,11 +213,11 @@ def is_alive(entry) -> bool:
 
 
 def serve() -> None:
-    """Run TensorBoard until the process that called `show` is gone; the command `tudui-tensorboard`."""
+    """Run TensorBoard until its owner is gone: python -m tudui_course.board --owner=PID, and TensorBoard's flags."""
     from tensorboard import main
 
     # Not simply the parent: on Windows a launcher stands between, which outlives the notebook's kernel.
-    owner = psutil.Process(int(os.environ.get("TUDUI_BOARD_OWNER") or os.getppid()))
+    owner = psutil.Process(int(sys.argv.pop(1).removeprefix("--owner=")))
 
     def watch() -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -205,3 +227,7 @@ def serve() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     main.run_main()
+
+
+if __name__ == "__main__":
+    serve()
