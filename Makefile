@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)   ## Create or update .venv
 
 lab: $(STAMP)     ## Open the course in JupyterLab
-	$(PY) -m jupyterlab --config=tools/jupyter/lab_config.py $(AS_ROOT) $(LAB_ARGS)
+	$(PY) -m jupyterlab --config=tudui_course/jupyter/lab_config.py $(AS_ROOT) $(LAB_ARGS)
 
 test: $(STAMP)    ## Run all tests, notebooks included
 	@$(MAKE) --no-print-directory test-package; package=$$?; \

@@ -66,7 +66,8 @@ def test_a_run_from_a_terminal_leaves_its_files_and_plain_lines(tmp_path):
     assert b"\r" not in done.stdout and b"\x1b" not in done.stdout
     lines = done.stdout.decode().splitlines()
     assert [line.split()[0] for line in lines if line] == [
-        "settings", "pictures", "machine", "run", "epoch", "epoch", "epoch", "1", "2", "test", "chosen", "checkpoints", "curves"
+        "settings", "pictures", "machine", "run", "epoch", "epoch", "epoch", "1", "2", "test", "chosen", "checkpoints",
+        "curves",
     ]  # fmt: skip
     assert "limit 300" in lines[0] and "300 to train, 300 to test, 10 classes" in lines[1]
     assert {path.name for path in (tmp_path / "run a").glob("*.pth")} == {

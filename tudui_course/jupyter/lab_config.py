@@ -1,4 +1,4 @@
-"""How `make lab` opens JupyterLab: python -m jupyterlab --config=tools/jupyter/lab_config.py, on any system."""
+"""How `make lab` and `tudui course` open JupyterLab: python -m jupyterlab --config=THIS_FILE, on any system."""
 
 import os
 import sysconfig
@@ -7,7 +7,7 @@ from pathlib import Path
 here = Path(__file__).resolve().parent
 
 c = get_config()  # noqa: F821  (JupyterLab provides it)
-c.ServerApp.root_dir = str(here.parent.parent / "notebooks")
+c.ServerApp.root_dir = os.environ.get("TUDUI_LAB_FOLDER") or str(here.parent.parent / "notebooks")
 c.LabApp.default_url = "/lab/tree/00_start_here.ipynb"
 c.LabApp.app_settings_dir = str(here)  # overrides.json: no question about news; room for the notebooks' names
 

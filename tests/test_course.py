@@ -1,0 +1,114 @@
+"""`tudui course`: a folder of the learner's own, brought up to date, never written over."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tudui_course import cli, course
+from tudui_course.errors import InputError, StorageError
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A learner's folder, as the first call leaves it."""
+    assert course.write_course(tmp_path / "mine") == [f"new      {name}" for name in NAMES]
+    return tmp_path / "mine"
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def newer_course(monkeypatch, *changed):
+    """The course after an update of these notebooks."""
+    notebooks = course.originals()
+    notebooks |= {name: notebooks[name].replace(b'"cells"', b' "cells"', 1) for name in changed}
+    monkeypatch.setattr(course, "originals", lambda: notebooks)
+    return notebooks
+
+
+def test_all_notebooks_are_written_and_their_links_lead_somewhere(folder):
+    assert sorted(path.name for path in folder.glob("*.ipynb")) == NAMES
+    for name in NAMES:
+        notebook = json.loads((folder / name).read_text(encoding="utf-8"))
+        text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+        targets = [part.split(")")[0].split("#")[0] for part in text.split("](")[1:]]
+        assert all((folder / target).exists() for target in targets if target and ":" not in target), name
+
+
+def test_a_second_call_changes_nothing(folder):
+    before = content(folder)
+    assert course.write_course(folder) == ["all notebooks are up to date"]
+    assert content(folder) == before
+
+
+def test_an_update_brings_what_is_new_and_keeps_what_the_learner_wrote(folder, monkeypatch):
+    mine, untouched, gone = NAMES[:3]
+    (folder / mine).write_text("my answers")
+    (folder / gone).unlink()
+    (folder / "notes.txt").write_text("mine")
+    assert course.write_course(folder) == [f"new      {gone}"]
+    notebooks = newer_course(monkeypatch, mine, untouched)
+    kept = f"kept     {mine} as you changed it; --fresh {mine[:2]} puts the course's new one beside it"
+    assert course.write_course(folder) == [kept, f"updated  {untouched}"]
+    assert (folder / mine).read_text() == "my answers" and (folder / "notes.txt").read_text() == "mine"
+    assert (folder / untouched).read_bytes() == notebooks[untouched]
+    assert course.write_course(folder) == [kept]
+
+
+def test_where_the_record_is_lost_nothing_is_replaced(folder, monkeypatch):
+    (folder / course.RECORD).write_text("{")
+    newer_course(monkeypatch, NAMES[0])
+    before = (folder / NAMES[0]).read_bytes()
+    assert course.write_course(folder)[0].startswith(f"kept     {NAMES[0]}")
+    assert (folder / NAMES[0]).read_bytes() == before
+
+
+def test_a_fresh_one_is_put_beside(folder):
+    (folder / NAMES[3]).write_text("mine")
+    stem = NAMES[3].removesuffix(".ipynb")
+    for number, name in (("03", f"{stem}-fresh.ipynb"), ("3", f"{stem}-fresh-2.ipynb")):
+        path = course.write_fresh(folder, number)
+        assert path.name == name and path.read_bytes() == course.originals()[NAMES[3]]
+    assert (folder / NAMES[3]).read_text() == "mine"
+    with pytest.raises(InputError, match="there is no notebook '99'; give one of 00, 01"):
+        course.write_fresh(folder, "99")
+
+
+def test_what_can_not_be_written_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file; give the name of a folder"):
+        course.write_course(tmp_path / "file")
+    with pytest.raises(StorageError, match=r"can't be written .*give another folder"):
+        course.write_course(tmp_path / "file" / "below")
+
+
+def test_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tudui", "course", str(tmp_path / "mine"), "--no-lab"])
+    cli.main()
+    assert capsys.readouterr().out.splitlines() == [f"new      {name}" for name in NAMES]
+    opened = []
+    monkeypatch.setattr(subprocess, "call", lambda command, env: opened.append((command, env)) or 0)
+    monkeypatch.setattr(sys, "argv", ["tudui", "course", str(tmp_path / "mine"), "--fresh", "03"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    ((command, environment),) = opened
+    assert ended.value.code == 0 and command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert environment["TUDUI_LAB_FOLDER"] == str(tmp_path / "mine")
+    assert Path(command[3].removeprefix("--config=")).is_file()
+
+
+def test_an_installed_package_finds_its_files_in_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "checkout", lambda: None)
+    package = Path(course.__file__).parent / "files"
+    assert course.course_files() == package and not package.exists()  # only a wheel has it
+    shutil.copytree(ROOT / "notebooks", tmp_path / "files" / "notebooks")
+    monkeypatch.setattr(course, "course_files", lambda: tmp_path / "files")
+    assert sorted(course.originals()) == NAMES

@@ -1,0 +1,124 @@
+"""A folder of the learner's own with the course's notebooks: made, brought up to date, never written over."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tudui_course.errors import InputError, StorageError
+from tudui_course.runtime import checkout, short_path
+
+RECORD = ".tudui_course.json"  # in the folder: what each notebook was when it was written there
+PAGES = ("results.md", "results.png", "recipes.md", "recipes.png")  # that notebooks link to
+
+
+def course_files() -> Path:
+    """Where the course's own notebooks/ and docs/ lie: in the checkout, or in the installed package."""
+    return checkout() or Path(__file__).resolve().parent / "files"
+
+
+def originals() -> dict[str, bytes]:
+    """The course's notebooks by file name, with links that lead into the learner's folder."""
+    notebooks = sorted((course_files() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return {path.name: path.read_bytes().replace(b"](../docs/", b"](docs/") for path in notebooks}
+
+
+def write_course(folder: Path) -> list[str]:
+    """Bring a folder up to date: add what is missing, replace what the learner hasn't touched, leave the rest.
+
+    Args:
+        folder: made if missing; it may hold other files.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        InputError: it is a file.
+        StorageError: it can't be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give the name of a folder.")
+    try:
+        (folder / "docs").mkdir(parents=True, exist_ok=True)
+        for page in PAGES:
+            shutil.copyfile(course_files() / "docs" / page, folder / "docs" / page)
+        record, done = read_record(folder), []
+        for name, content in originals().items():
+            done += update(folder / name, content, record)
+            write_whole(folder / RECORD, json.dumps(record, indent=1).encode())
+    except OSError as error:
+        raise StorageError(f"{folder} can't be written ({error.strerror}); give another folder.") from None
+    return done or ["all notebooks are up to date"]
+
+
+def update(path: Path, content: bytes, record: dict[str, str]) -> list[str]:
+    """Write one notebook unless the learner has changed it; gives what was done."""
+    name, now = path.name, digest(content)
+    there = digest(path.read_bytes()) if path.is_file() else None
+    if there in (None, record.get(name)) and there != now:
+        write_whole(path, content)
+        record[name] = now
+        return [f"new      {name}" if there is None else f"updated  {name}"]
+    if there == now:
+        record[name] = now
+    elif record.get(name) != now:
+        return [f"kept     {name} as you changed it; --fresh {name[:2]} puts the course's new one beside it"]
+    return []
+
+
+def write_fresh(folder: Path, number: str) -> Path:
+    """Put one notebook as the course has it beside the learner's, under a name that is free.
+
+    Args:
+        number: its first two digits.
+
+    Raises:
+        InputError: there is no such notebook.
+    """
+    names = [name for name in originals() if name[:2] == number.zfill(2)]
+    if not names:
+        raise InputError(f"there is no notebook {number!r}; give one of {', '.join(name[:2] for name in originals())}.")
+    stem, count = f"{Path(names[0]).stem}-fresh", 1
+    path = folder / f"{stem}.ipynb"
+    while path.exists():
+        count += 1
+        path = folder / f"{stem}-{count}.ipynb"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, originals()[names[0]])
+    return path
+
+
+def open_lab(folder: Path) -> int:
+    """Open JupyterLab in the folder and wait for its end; gives its exit code."""
+    config = Path(__file__).resolve().parent / "jupyter" / "lab_config.py"
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    environment = {**os.environ, "TUDUI_LAB_FOLDER": str(folder.resolve())}
+    print(f"JupyterLab opens in {short_path(folder)}; Ctrl-C here ends it.", flush=True)
+    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--config={config}", *root], env=environment)
+
+
+def read_record(folder: Path) -> dict[str, str]:
+    """Digests of the notebooks as they were written there; a damaged record counts as empty, so nothing is replaced."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {name: value for name, value in record.items() if isinstance(value, str)}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
