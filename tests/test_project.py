@@ -17,9 +17,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only modules of groups above its own, or of its own group where that is a folder.
 ORDER = [
-    "errors", "settings", "runtime", "metrics", "model", "recipe", "resume", "loop", "pickles", "whole_model",
-    "foreign", "run_folder",
-    "checkpoint", "board", "data", "plots", "report", "evaluate", "run", "predict", "doctor", "course", "checks", "cli",
+    "errors", "console", "settings", "runtime", "metrics", "model", "recipe", "resume", "loop", "pickles",
+    "whole_model", "foreign", "run_folder", "checkpoint", "board", "data", "plots", "report", "evaluate", "run",
+    "predict", "doctor", "course", "checks", "cli",
     "__main__",
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """`tudui doctor`: what works on this machine, what doesn't, and how to mend it."""
 
+import contextlib
 import os
 import platform
 import re
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -18,7 +20,8 @@ from tudui_course.runtime import (
     available_devices,
     choose_device,
     choose_precision,
-    home,
+    data_dir,
+    fault_of,
     runs_dir,
     short_path,
 )
@@ -103,13 +106,32 @@ def check_jupyter_kernel() -> Finding:
 
 
 def check_devices() -> Finding:
-    """What can be trained on."""
-    return "devices", f"{', '.join(available_devices())}; {torch.get_num_threads()} CPU threads", ""
+    """What can be trained on; a small product is tried on each."""
+    faults = {device: fault_of(device) for device in available_devices()}
+    found = "; ".join(f"{device}: {fault}" if fault else device for device, fault in faults.items())
+    return "devices", f"{found}; {torch.get_num_threads()} CPU threads", remedy_of(faults)
+
+
+def remedy_of(faults: dict[str, str]) -> str:
+    """What to do about the first device that is there but computes nothing; "" where all do."""
+    device = next((device for device, fault in faults.items() if fault), "")
+    if not device.startswith("cuda"):
+        return device and f"update torch and the driver of {device}: {INSTALL} torch torchvision"
+    card = ""
+    with contextlib.suppress(Exception):  # even this can fail on a card that doesn't fit
+        major, minor = torch.cuda.get_device_capability(device)
+        card = f", your card is sm_{major}{minor}"
+    built = ", ".join(torch.cuda.get_arch_list()) or "no card at all"
+    return (
+        f"torch {torch.__version__} was built for {built}{card}: install a torch built for it (newer for a new card, "
+        "older for an old one; 'Get Started' at pytorch.org gives the command), or update the card's driver"
+    )
 
 
 def check_precision() -> Finding:
     """What --precision auto takes here."""
-    device = choose_device("auto")
+    with warnings.catch_warnings(action="ignore"):  # check_devices says it
+        device = choose_device("auto")
     precision = choose_precision("auto", device)
     fast = "natively" if precision == "bfloat16" else "not natively"
     return "precision", f"{device} computes bfloat16 {fast}: --precision auto takes {precision}", ""
@@ -117,7 +139,7 @@ def check_precision() -> Finding:
 
 def check_data() -> Finding:
     """Which data sets are there already."""
-    dataset = home() / "dataset"
+    dataset = data_dir()
     pictograms = "drawn" if (dataset / "pictograms-batches-py").is_dir() else "drawn on first use"
     cifar10 = "there" if (dataset / CIFAR10.base_folder).is_dir() else "not there (tudui download fetches it)"
     return "data sets", f"in {short_path(dataset)}: pictograms {pictograms}; cifar10 {cifar10}", ""
@@ -151,7 +173,8 @@ def check_tensorboard() -> Finding:
                 log.seek(0)
                 text = log.read()
                 if address := re.search(r"http://127\.0\.0\.1:\d+/", text):
-                    urllib.request.urlopen(address[0], timeout=10).close()
+                    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # none knows this machine
+                    opener.open(address[0], timeout=10).close()
                     return "TensorBoard", "starts and answers", ""
                 if process.poll() is not None:
                     break

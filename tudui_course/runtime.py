@@ -1,10 +1,12 @@
 """The machine: where data and runs live, seeds, device, precision."""
 
+import functools
 import os
 import random
 import shlex
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import platformdirs
 import psutil
 import torch
 
-from tudui_course.errors import InputError
+from tudui_course.errors import CourseWarning, InputError
 
 
 def home() -> Path:
@@ -78,24 +80,47 @@ def seed_everything(seed: int) -> None:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Turn a name into a device that is there.
+    """Turn a name into a device that is there and computes.
 
     Args:
-        name: "auto" (the accelerator where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps" ...
+        name: "auto" (the accelerator where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps" ... Where the
+            accelerator computes nothing, "auto" warns and takes the CPU.
 
     Raises:
-        InputError: no such device, here or anywhere; the message lists those that are here.
+        InputError: no such device, here or anywhere, or one that computes nothing.
     """
     here = available_devices()
-    if name == "auto":
-        return torch.device(here[min(1, len(here) - 1)])
+    choice = name if name != "auto" else here[min(1, len(here) - 1)]
     try:
-        device = torch.device(name)
+        device = torch.device(choice)
     except RuntimeError:
         raise InputError(f"device {name!r} is no device name; here you can use: auto, {', '.join(here)}.") from None
     if str(device) not in here and not any(known.split(":")[0] == str(device) for known in here):
         raise InputError(f"device {name!r} isn't there; here you can use: auto, {', '.join(here)}.")
-    return device
+    fault = fault_of(str(device))
+    if not fault:
+        return device
+    told = f"device {choice!r} is there but computes nothing ({fault}); `{typed('tudui')} doctor` says what to do"
+    if name != "auto":
+        raise InputError(f"{told}, or take --device cpu.")
+    warnings.warn(f"{told}. Meanwhile the CPU is taken.", CourseWarning, stacklevel=2)
+    return torch.device("cpu")
+
+
+@functools.cache
+def fault_of(device: str) -> str:
+    """Why a device that torch finds can't multiply two small matrices, or "" where it can.
+
+    A card that is newer or older than those this torch was built for is found all the same, and fails at the first use.
+    """
+    if device == "cpu":
+        return ""
+    try:
+        ones = torch.ones(2, 2, device=device)
+        right = (ones @ ones).sum().item() == 8
+    except Exception as error:  # each kind of accelerator raises errors of its own
+        return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return "" if right else "a wrong product"
 
 
 def available_devices() -> list[str]:
