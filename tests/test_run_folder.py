@@ -1,19 +1,23 @@
 """One run a folder; what was interrupted can be begun or continued; a damaged checkpoint is passed over."""
 
 import contextlib
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tudui_course import run, run_folder
 from tudui_course.board import open_writer
 from tudui_course.checkpoint import load_model, read_checkpoint, save_checkpoint
-from tudui_course.errors import InputError, NotFoundError
+from tudui_course.errors import InputError, NotFoundError, StoppedError
 from tudui_course.evaluate import evaluate_checkpoint
 from tudui_course.model import Tudui
 from tudui_course.settings import Settings
@@ -161,3 +165,34 @@ def test_the_folder_is_flushed_after_the_file(tmp_path, monkeypatch):
         pytest.skip("needs Linux to see what is flushed")
     save_checkpoint(tmp_path / "a.pth", Tudui())
     assert calls[0].name.startswith(".a.pth") and calls[1] == tmp_path.resolve()
+
+
+def test_pictures_that_were_moved_are_gone_on_with(pictures, settings, whole, tmp_path, capsys):
+    shutil.copytree(pictures, tmp_path / "old")
+    begun = replace(settings, data=str(tmp_path / "old"))
+    run.train(replace(begun, epochs=2), tmp_path / "run")
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = replace(settings, data=str(tmp_path / "new"))
+    run.train(moved, tmp_path / "run", resume=True)
+    told = f"moved       the pictures of {tmp_path / 'old'} are now those of {tmp_path / 'new'}"
+    assert told in capsys.readouterr().out
+    assert same(weights(tmp_path / "run" / "tudui_2.pth"), weights(whole / "tudui_2.pth"))
+    shutil.copytree(tmp_path / "new", tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "test" / "cat" / "01.png", tmp_path / "other" / "test" / "cat" / "00.png")
+    with pytest.raises(InputError, match="the pictures or their classes have changed"):
+        run.train(replace(moved, data=str(tmp_path / "other"), epochs=4), tmp_path / "run", resume=True)
+
+
+def test_a_stopped_first_epoch_does_not_go_on_with_other_pictures(pictures, settings, tmp_path):
+    """Nothing of the history could tell; earlier versions saved and stopped for ever."""
+    shutil.copytree(pictures, tmp_path / "data")
+    mine = replace(settings, data=str(tmp_path / "data"))
+    steps = iter(range(100))
+    hook = register_optimizer_step_post_hook(lambda *_: next(steps) == 3 and signal.raise_signal(signal.SIGINT))
+    with pytest.raises(StoppedError):
+        run.train(mine, tmp_path / "run")
+    hook.remove()
+    for path in list((tmp_path / "data" / "train" / "cat").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(InputError, match="the pictures or their classes have changed"):
+        run.train(mine, tmp_path / "run", resume=True)

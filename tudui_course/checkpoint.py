@@ -189,9 +189,9 @@ def read_tensors(path: Path | str) -> Opened:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file can be read to its last byte."""
+    """Whether a file is a whole checkpoint."""
     try:
-        return bool(open_file(path))
+        return bool(check_checkpoint(open_file(path).content, path))
     except (CourseError, OSError):
         return False
 
@@ -205,7 +205,8 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
         device: where to put the model.
 
     Returns:
-        The model in eval mode, and what else the checkpoint held (settings, classes, progress ...).
+        The model in eval mode, and what else the checkpoint held (settings, classes, progress ...); of another file
+        under "said" what was made of it, a sentence each.
 
     Raises:
         NotFoundError, InputError: as for `read_checkpoint`, or the weights belong to another network.
@@ -215,9 +216,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
         content = check_checkpoint(content, path)
     else:
         network, weights, more = recognise(content, Path(path))
-        content = {"network": network, "model": weights, "settings": {}, "classes": None}
-        for sentence in said + more:
-            warnings.warn(f"{path}: {sentence}.", CourseWarning, stacklevel=2)
+        content = {"network": network, "model": weights, "settings": {}, "classes": None, "said": said + more}
     if content["network"] not in MODELS:
         raise InputError(
             f"{path} belongs to the network {content['network']!r}; this package knows {', '.join(MODELS)}."
@@ -230,7 +229,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
     return model.to(device).eval(), content
 
 
-def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> nn.Module:
+def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> tuple[nn.Module, list[str]]:
     """Write the weights of an older file, a whole model or a bare state_dict, as a checkpoint of this package.
 
     Args:
@@ -239,7 +238,7 @@ def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> nn.
         overwrite: replace `new` if it is there.
 
     Returns:
-        The model.
+        The model, and what was made of the old file, a sentence each.
 
     Raises:
         NotFoundError, InputError: as for `load_model`, `new` exists or can't be written.
@@ -253,7 +252,7 @@ def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> nn.
     if "format" in content:
         raise InputError(f"{old} is a checkpoint of this course already: there is nothing to convert.")
     save_checkpoint(new, model)
-    return model
+    return model, content["said"]
 
 
 def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
+from tudui_course.console import show_anything
 from tudui_course.errors import CourseError, CourseWarning, InputError, StoppedError
 from tudui_course.settings import Settings
 
@@ -135,10 +136,12 @@ class Convert:
         from tudui_course.checkpoint import convert
         from tudui_course.runtime import short_path
 
-        model = convert(self.old, self.new, overwrite=self.overwrite)
+        model, said = convert(self.old, self.new, overwrite=self.overwrite)
         weights = model.state_dict().values()
         count = sum(parameter.numel() for parameter in model.parameters())
         print(f"converted   {short_path(self.old)} to {short_path(self.new)}")
+        for sentence in said:
+            print(f"understood  {sentence}")
         print(f"in it       {type(model).__name__}, {count:,} parameters in {len(weights)} tensors")
         print("not in it   optimizer, settings, class names: such files lack them, so no run can be resumed from it")
 
@@ -213,6 +216,7 @@ def unboxed(box: str) -> str:
 
 def main() -> None:
     """Run a command; a user's mistake is one sentence on stderr and exit code 2, never a traceback."""
+    show_anything()
     warnings.showwarning = show_warning
     arguments = sys.argv[1:] or ["--help"]
     try:

@@ -32,6 +32,8 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
         raise InputError(f"batch size is {batch_size}, but a batch needs at least 1 picture: --batch-size 256.")
     device = choose_device(device)
     model, checkpoint = load_model(path, device)
+    for sentence in checkpoint.get("said", ()):
+        print(f"understood      {sentence}")
     stored = checkpoint["settings"]
     limit = 0 if data else stored.get("limit", 0)
     data = data or stored.get("data", "")

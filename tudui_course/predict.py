@@ -132,6 +132,8 @@ def predict_files(
         check_figure(figure)
     device = choose_device(device)
     model, content = load_model(checkpoint, device)
+    for sentence in () if as_json else content.get("said", ()):
+        print(f"understood  {sentence}")
     transform = stored_recipe(content["settings"]).test_transform()
     images, errors = read_pictures(paths)
     found = predict(model, list(images.values()), content["classes"] or CLASSES, device, transform=transform)

@@ -60,7 +60,7 @@ def train(
     with run_folder.claim(run_dir, Path(settings.data).name, resume=resume, overwrite=overwrite) as run_dir:
         checkpoint, passed_over = newest_checkpoint(run_dir) if resume else (None, [])
         if checkpoint:
-            refuse_changes(settings, checkpoint["settings"])
+            refuse_changes(settings, checkpoint)
         train_set, test_set = read_data(settings.data, limit=settings.limit)
         data = fingerprint(train_set, test_set)
         train_set, validation_set = keep_back(train_set, settings.validation, settings.seed)
@@ -72,6 +72,8 @@ def train(
         progress = Progress()
         if checkpoint:
             refuse_other_data(checkpoint, data, parts.loaders)
+            if checkpoint["settings"]["data"] != settings.data:
+                print(f"moved       the pictures of {checkpoint['settings']['data']} are now those of {settings.data}")
             progress = restore(checkpoint, parts.model, parts.optimizer, parts.scheduler, path=run_dir)
 
         report.print_start(settings, run_dir, *parts.loaders, progress=progress, resume=resume, passed_over=passed_over)
@@ -226,10 +228,11 @@ def stop_on_signal() -> Iterator[Stop]:
 
 
 def refuse_changes(settings: Settings, stored: dict) -> None:
-    """Raise InputError where a resumed run is asked for what would make it another run."""
-    earlier = Settings.from_dict(stored)
+    """Raise InputError where a resumed run, stored in a checkpoint, is asked for what would make it another run."""
+    earlier = Settings.from_dict(stored["settings"])
+    may_be_new = MAY_CHANGE | ({"data"} if stored.get("data") else set())  # the pictures themselves are compared
     for name, value in asdict(earlier).items():
-        may_change = name in MAY_CHANGE and not (name == "epochs" and RECIPES[earlier.recipe].one_cycle)
+        may_change = name in may_be_new and not (name == "epochs" and RECIPES[earlier.recipe].one_cycle)
         if not may_change and getattr(settings, name) != value:
             raise InputError(
                 f"this run was begun with {name.replace('_', '-')} {value}, not {getattr(settings, name)}, and can "
