@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SITE_STAMP := $(VENV)/.set-up-site
 
-.PHONY: help setup lab test test-package test-notebooks faults browser site bench train record lint format constraints clean
+.PHONY: help setup lab test test-package test-notebooks faults browser site bench train record counts lint format constraints clean
 
 help:             ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1 - /'
@@ -57,6 +57,9 @@ train: $(STAMP)   ## Train the course's network on the embedded pictures
 
 record: $(STAMP)  ## Run all notebooks and store their outputs
 	$(PY) tools/record.py
+
+counts: $(STAMP)  ## Count each notebook's cells, printed lines, figures and tolerances
+	$(PY) tools/notebook_counts.py $(NOTEBOOKS)
 
 lint: $(STAMP)    ## Check style and formatting
 	$(PY) -m ruff check .

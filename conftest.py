@@ -2,7 +2,11 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+pytest_plugins = ["nbval_tolerance"]  # numbers that differ from machine to machine, where a cell's tag says how far
 
 HEADLESS = {
     "OMP_NUM_THREADS": "1",  # the same sums on any number of cores; and two jobs of one thread beat one of two
