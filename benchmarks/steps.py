@@ -128,15 +128,12 @@ def seed_way(task: Task) -> float:
 def ours(task: Task, precision: str) -> float:
     """b, c: an epoch as `tudui train` runs it: metrics, progress bar, TensorBoard, both checkpoints, Ctrl-C watched."""
     settings = Settings(epochs=1, precision=choose_precision(precision, "cpu"))
-    model = place(Tudui(), "cpu")
-    optimizer = SEED.optimizer(model)
-    loaders = task.loaders("ours")
+    parts = run.assemble(SEED, "Tudui", task.train, task.test, epochs=1)
     with tempfile.TemporaryDirectory() as folder, open_writer(folder) as writer, run.stop_on_signal() as stop:
-        parts = run.Parts(model, loaders, SEED.loss_fn(), optimizer, None)
         saver = run.Saver(Path(folder), 0, parts, settings=asdict(settings), classes=task.train.classes)
         started = time.perf_counter()
         fit(
-            model, loaders, SEED.loss_fn(), optimizer, epochs=1, precision=settings.precision,
+            parts.model, parts.loaders, parts.loss_fn, parts.optimizer, epochs=1, precision=settings.precision,
             log=writer.add_scalar, save=saver, stop=stop,
         )  # fmt: skip
         return time.perf_counter() - started
@@ -144,9 +141,10 @@ def ours(task: Task, precision: str) -> float:
 
 def bare(task: Task, precision: str = "float32", layout: str = "ours") -> float:
     """e: nothing but the steps, on one batch that is there already; the limit of this code on this machine."""
-    model = place(Tudui(), "cpu") if layout == "ours" else Tudui()
-    loss_fn, optimizer = nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), LR)
-    images, targets = next(iter(task.loaders("ours")[0]))
+    model, loaders, loss_fn, optimizer, _ = run.assemble(SEED, "Tudui", task.train, task.test, epochs=1)
+    if layout != "ours":
+        model.to(memory_format=torch.contiguous_format)
+    images, targets = next(iter(loaders[0]))
     bfloat16 = choose_precision(precision, "cpu") == "bfloat16"
     started = time.perf_counter()
     for _ in range(task.steps):

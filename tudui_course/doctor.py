@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -102,9 +103,27 @@ def check_jupyter_kernel() -> Finding:
     )
 
 
+def machine() -> dict[str, str | int]:
+    """This machine in words: its CPU and what that can, the system, and torch, as reports of figures name it."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": choose_precision("auto", "cpu"),
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "torch": torch.__version__,
+    }
+
+
 def check_devices() -> Finding:
     """What can be trained on."""
-    return "devices", f"{', '.join(available_devices())}; {torch.get_num_threads()} CPU threads", ""
+    devices = ", ".join(available_devices())
+    return "devices", devices + "; {cpu}, {cores} cores, {threads} threads".format(**machine()), ""
 
 
 def check_precision() -> Finding:
