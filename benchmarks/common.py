@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import statistics
 import sys
 import time
@@ -67,3 +68,10 @@ def machine() -> dict:
     """This machine, the date, and the load average as the part begins; what ran right before is in that too."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {**doctor.machine(), "load": load, "date": time.strftime("%Y-%m-%d")}
+
+
+def name(facts: dict) -> str:
+    """A short name for the kind of machine, under which bench.json keeps its figures: Intel Xeon, 2 cores, AVX512."""
+    cpu = " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", "", facts["cpu"]).split())
+    native = ", bfloat16" if facts["precision"] == "bfloat16" else ""
+    return f"{cpu}, {facts['cores']} cores, {facts['instructions']}{native}"
