@@ -20,12 +20,13 @@ import startup
 import steps
 import suite
 import tried
+import whole
 from common import ROOT, machine, name
 
 from tudui_course.data.loaders import NAMES
 
-PARTS = {"steps": steps, "tried": tried, "startup": startup, "accuracy": accuracy, "notebooks": suite}
-USUAL = ("steps", "tried", "startup")
+PARTS = {"steps": steps, "tried": tried, "startup": startup, "whole": whole, "accuracy": accuracy, "notebooks": suite}
+USUAL = ("steps", "tried", "startup", "whole")
 
 
 def main() -> None:
