@@ -3,16 +3,14 @@
 import contextlib
 import io
 import os
-import platform
+import re
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
-
-from tudui_course.runtime import choose_precision
+from tudui_course import doctor
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 64  # pictures a step, in every variant
@@ -67,19 +65,13 @@ def ratio(slow: list[float], fast: list[float]) -> dict:
 
 
 def machine() -> dict:
-    """The machine in words, and its load average as the part begins; what ran right before is in that too."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "precision": choose_precision("auto", "cpu"),
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "torch": torch.__version__,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "date": time.strftime("%Y-%m-%d"),
-    }
+    """This machine, the date, and the load average as the part begins; what ran right before is in that too."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {**doctor.machine(), "load": load, "date": time.strftime("%Y-%m-%d")}
+
+
+def name(facts: dict) -> str:
+    """A short name for the kind of machine, under which bench.json keeps its figures: Intel Xeon, 2 cores, AVX512."""
+    cpu = " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", "", facts["cpu"]).split())
+    native = ", bfloat16" if facts["precision"] == "bfloat16" else ""
+    return f"{cpu}, {facts['cores']} cores, {facts['instructions']}{native}"

@@ -157,11 +157,6 @@ def installed() -> dict[str, Callable[[nn.Module, Loaders, Path], float]]:
     return {name: train for name, (_, train) in PEERS.items() if importlib.util.find_spec(MODULES[name])}
 
 
-def missing() -> list[str]:
-    """The packages of those that are not."""
-    return [package for name, (package, _) in PEERS.items() if name not in installed()]
-
-
 def versions() -> dict[str, str]:
     """The versions of those that are there."""
     return {name: importlib.metadata.version(PEERS[name][0]) for name in installed()}

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import peers
 import torch
 from common import BATCH, LR, in_turn, quiet, ratio, summary
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +34,10 @@ from tudui_course.runtime import choose_precision, place, seed_everything
 from tudui_course.settings import Settings
 
 STEPS = 156  # batches of an epoch: all of Pictograms
-LIMIT_SIZES = (1024, 2048, 4096)  # of the square matrices whose product shows the machine's limit
+# What shows the machine's limit: products (rows, inner, columns), some of them square, and convolutions of 64 pictures
+# (channels in and out, side of the picture, side of the kernel) of a kind that oneDNN does best.
+PRODUCTS = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096), (16384, 576, 64), (4096, 1024, 1024))
+CONVOLUTIONS = ((64, 32, 3), (128, 16, 3), (256, 8, 3), (256, 16, 1))
 
 
 class OneByOne(Dataset):
@@ -128,15 +131,12 @@ def seed_way(task: Task) -> float:
 def ours(task: Task, precision: str) -> float:
     """b, c: an epoch as `tudui train` runs it: metrics, progress bar, TensorBoard, both checkpoints, Ctrl-C watched."""
     settings = Settings(epochs=1, precision=choose_precision(precision, "cpu"))
-    model = place(Tudui(), "cpu")
-    optimizer = SEED.optimizer(model)
-    loaders = task.loaders("ours")
+    parts = run.assemble(SEED, "Tudui", task.train, task.test, epochs=1)
     with tempfile.TemporaryDirectory() as folder, open_writer(folder) as writer, run.stop_on_signal() as stop:
-        parts = run.Parts(model, loaders, SEED.loss_fn(), optimizer, None)
         saver = run.Saver(Path(folder), 0, parts, settings=asdict(settings), classes=task.train.classes)
         started = time.perf_counter()
         fit(
-            model, loaders, SEED.loss_fn(), optimizer, epochs=1, precision=settings.precision,
+            parts.model, parts.loaders, parts.loss_fn, parts.optimizer, epochs=1, precision=settings.precision,
             log=writer.add_scalar, save=saver, stop=stop,
         )  # fmt: skip
         return time.perf_counter() - started
@@ -144,9 +144,10 @@ def ours(task: Task, precision: str) -> float:
 
 def bare(task: Task, precision: str = "float32", layout: str = "ours") -> float:
     """e: nothing but the steps, on one batch that is there already; the limit of this code on this machine."""
-    model = place(Tudui(), "cpu") if layout == "ours" else Tudui()
-    loss_fn, optimizer = nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), LR)
-    images, targets = next(iter(task.loaders("ours")[0]))
+    model, loaders, loss_fn, optimizer, _ = run.assemble(SEED, "Tudui", task.train, task.test, epochs=1)
+    if layout != "ours":
+        model.to(memory_format=torch.contiguous_format)
+    images, targets = next(iter(loaders[0]))
     bfloat16 = choose_precision(precision, "cpu") == "bfloat16"
     started = time.perf_counter()
     for _ in range(task.steps):
@@ -223,16 +224,36 @@ def flops_of_a_step(images: torch.Tensor, targets: torch.Tensor) -> dict[str, in
     return flops | {"rest": sum(counts.values())}
 
 
-def matrix_rate(precision: str, seconds: float) -> float:
-    """The best rate of a matrix product, in floating-point operations a second; this takes about `seconds`."""
-    best, deadline = 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < deadline:
-        for size in LIMIT_SIZES:
-            one = torch.ones(size, size, dtype=getattr(torch, precision))
-            started = time.perf_counter()
-            one @ one
-            best = max(best, 2 * size**3 / (time.perf_counter() - started))
-    return best
+def friendly_work(dtype: torch.dtype) -> Iterator[tuple[str, float, Callable[[], Tensor]]]:
+    """What a CPU does best, one at a time: what it is, floating-point operations, and a function that does it."""
+    for rows, inner, columns in PRODUCTS:
+        one, other = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
+        yield f"matrix product {rows}x{inner}x{columns}", 2 * rows * inner * columns, functools.partial(one.mm, other)
+    for channels, side, kernel in CONVOLUTIONS:
+        images = torch.ones(64, channels, side, side, dtype=dtype).to(memory_format=torch.channels_last)
+        weight = torch.ones(channels, channels, kernel, kernel, dtype=dtype).to(memory_format=torch.channels_last)
+        flops = 2 * 64 * side**2 * channels**2 * kernel**2  # with those on the padding, as torch counts them
+        name = f"convolution {kernel}x{kernel}, {channels} channels, {side}x{side}"
+        yield name, flops, functools.partial(nn.functional.conv2d, images, weight, padding="same")
+
+
+def best_rate(precision: str, seconds: float) -> tuple[str, float]:
+    """The fastest of `friendly_work`, and its best rate in floating-point operations a second.
+
+    Args:
+        precision: "float32" or "bfloat16".
+        seconds: to spend on each kind of work.
+    """
+    rates = {}
+    with torch.no_grad():
+        for name, flops, work in friendly_work(getattr(torch, precision)):
+            work()
+            deadline = time.perf_counter() + seconds
+            while (started := time.perf_counter()) < deadline:
+                work()
+                rates[name] = max(rates.get(name, 0), flops / (time.perf_counter() - started))
+    fastest = max(rates, key=rates.get)
+    return fastest, rates[fastest]
 
 
 def profile_steps(task: Task, precision: str) -> dict[str, float]:
@@ -250,27 +271,32 @@ def profile_steps(task: Task, precision: str) -> dict[str, float]:
 
 
 def limits(task: Task, rounds: dict[str, list[float]]) -> dict:
-    """f: what a step would take if all its operations ran at the rate of a matrix product, and what takes the rest."""
+    """f: what a step would take at the best rate that this CPU was seen to reach, and which layers take longer.
+
+    The layers of the bare step count among what was seen, so that no step beats the limit by its convolutions.
+    """
     images, targets = next(iter(task.loaders("ours")[0]))
     flops = flops_of_a_step(images, targets)
     found = {"flops": flops}
     for name in ("float32", "auto"):
         precision = choose_precision(name, "cpu")
-        rate = matrix_rate(precision, 0.5 if task.steps < STEPS else 3)
-        ms = sum(flops.values()) / rate * 1000
-        shares = profile_steps(task, precision)
-        step = summary(rounds[f"bare-{name}"])["median"] / task.steps
-        found[name] = {
-            "precision": precision,
-            "flops_per_second": rate,
-            "ms": ms,
-            "fraction": ms / (summary(rounds[name])["median"] / task.steps * 1000),
-            "fraction_of_bare": ms / (step * 1000),
-            "profile": {
-                kind: {"share": share, "ms": share * step * 1000, "rate": flops[kind] / (share * step) if share else 0}
-                for kind, share in shares.items()
-            },
+        ms, bare_ms = (summary(rounds[key])["median"] / task.steps * 1000 for key in (name, f"bare-{name}"))
+        layers = {
+            kind: {
+                "share": share,
+                "ms": share * bare_ms,
+                "rate": flops[kind] / (share * bare_ms) * 1000 if share else 0,
+            }
+            for kind, share in profile_steps(task, precision).items()
         }
+        seen = [best_rate(precision, 0.02 if task.steps < STEPS else 1)]
+        seen += [(f"{kind}, in the bare step", layer["rate"]) for kind, layer in layers.items()]
+        fastest, rate = max(seen, key=lambda one: one[1])
+        limit = sum(flops.values()) / rate * 1000
+        found[name] = {
+            "precision": precision, "fastest": fastest, "flops_per_second": rate, "ms": limit,
+            "fraction": limit / ms, "fraction_of_bare": limit / bare_ms, "profile": layers,
+        }  # fmt: skip
     return found
 
 
@@ -295,7 +321,6 @@ def measure(data: str, quick: bool) -> dict:
         "steps": task.steps,
         "rounds": rounds,
         "versions": peers.versions(),
-        "missing": peers.missing(),
         "ms": {name: summary([one / task.steps * 1000 for one in values]) for name, values in seconds.items()},
         "faster_than_seed": {name: ratio(seconds["seed"], values) for name, values in seconds.items()},
         "slower_than_bare": {name: ratio(seconds[name], seconds[base]) for name, base in baselines.items()},

@@ -3,6 +3,8 @@
     python tools/recipes.py DIR                   DIR/train/<class>/* and DIR/test/<class>/*, or cifar10
     python tools/recipes.py DIR decay:0 decay:1   only these runs with these seeds, and no report: for several
                                                   terminals side by side
+    python tools/recipes.py DIR short             how many pictures, and which learning rate, one short epoch needs
+                                                  for the lesson's accuracy (benchmarks/accuracy.py)
 
 Runs that are finished (runs/recipes/*.json) are read, not repeated. The first two rows are those of results.py.
 """
@@ -12,15 +14,17 @@ import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from results import DOCS, SEEDS, machine
+from results import DOCS, MACHINE, SEEDS
 
-from tudui_course import plots
-from tudui_course.checkpoint import MODELS
-from tudui_course.data.loaders import InMemory, make_loaders, read_data
-from tudui_course.loop import DivergedError, Progress, fit
-from tudui_course.recipe import FAST, SEED
-from tudui_course.runtime import place, runs_dir, seed_everything
+from tudui_course import doctor, plots, run
+from tudui_course.data.loaders import InMemory, read_data
+from tudui_course.errors import DivergedError
+from tudui_course.loop import fit
+from tudui_course.recipe import FAST, SEED, Recipe
+from tudui_course.resume import Progress
+from tudui_course.runtime import runs_dir
 
 NORMALIZED = replace(SEED, normalize=True)
 MOMENTUM = replace(NORMALIZED, momentum=0.9)
@@ -42,20 +46,37 @@ LADDER = {
     "augmented": "翻转与平移 · flips and shifts",
     "smoothed": "标签平滑 · label smoothing",
 }
+
+
+class Plan(NamedTuple):
+    """What a run trains, and on how many pictures (0: all)."""
+
+    network: str
+    recipe: Recipe
+    epochs: int = 10
+    pictures: int = 0
+
+
 RUNS = {
-    "normalized": ("Tudui", NORMALIZED, 10),
-    "momentum": ("Tudui", MOMENTUM, 10),
-    "one-cycle": ("Tudui", ONE_CYCLE, 10),
-    "decay": ("Tudui", DECAY, 10),
-    "augmented": ("Tudui", AUGMENTED, 10),
-    "smoothed": ("Tudui", SMOOTHED, 10),
-    "fast-1-epoch": ("Tudui", FAST, 1),
-    "fast-norm": ("TuduiNorm", replace(FAST, lr=NORM_LR), 10),
+    "normalized": Plan("Tudui", NORMALIZED),
+    "momentum": Plan("Tudui", MOMENTUM),
+    "one-cycle": Plan("Tudui", ONE_CYCLE),
+    "decay": Plan("Tudui", DECAY),
+    "augmented": Plan("Tudui", AUGMENTED),
+    "smoothed": Plan("Tudui", SMOOTHED),
+    "fast-1-epoch": Plan("Tudui", FAST, 1),
+    "fast-norm": Plan("TuduiNorm", replace(FAST, lr=NORM_LR)),
 }
-# Peak learning rates tried on KEPT_BACK training pictures, which these runs don't train on, with seed 0.
+# Peak learning rates tried on KEPT_BACK training pictures, which TRIALS and SHORT don't train on; TRIALS with seed 0.
 KEPT_BACK = 5_000
 TRIED = {"Tudui": (0.02, 0.03, 0.05), "TuduiNorm": (0.02, 0.03, 0.05, 0.08)}
-TRIALS = {f"trial-{network}-{lr}": (network, replace(FAST, lr=lr), 10) for network in TRIED for lr in TRIED[network]}
+TRIALS = {f"trial-{network}-{lr}": Plan(network, replace(FAST, lr=lr)) for network in TRIED for lr in TRIED[network]}
+# One epoch of few pictures; with all seeds.
+SHORT = {
+    f"short-{pictures}-{lr}": Plan("Tudui", replace(FAST, lr=lr), 1, pictures)
+    for pictures in (15_000, 17_500, 20_000)
+    for lr in (FAST.lr, 0.05, 0.07)
+}
 
 
 def keep_back(pictures: InMemory) -> tuple[InMemory, InMemory]:
@@ -66,24 +87,20 @@ def keep_back(pictures: InMemory) -> tuple[InMemory, InMemory]:
 
 
 def train(data: str, name: str, seed: int) -> list[float]:
-    """Train one run, or read what it gave: accuracy by epoch, on the test set or (TRIALS) on the pictures kept back.
+    """Train one run, or read what it gave: accuracy by epoch, on the test set, or on the pictures kept back.
 
     Where the loss diverged, there are fewer epochs.
     """
     result = runs_dir() / "recipes" / f"{Path(data).name}-{name}-seed{seed}.json"
     if not result.is_file():
-        network, recipe, epochs = (RUNS | TRIALS)[name]
-        train_set, test_set = keep_back(read_data(data)[0]) if name in TRIALS else read_data(data)
-        train_set = train_set.transformed(recipe.train_transform())
-        test_set = test_set.transformed(recipe.test_transform())
-        seed_everything(seed)
-        model = place(MODELS[network](len(train_set.classes)), "cpu")
-        optimizer = recipe.optimizer(model)
-        loaders = make_loaders(train_set, test_set, 64, seed=seed, drop_last=True)
-        scheduler = recipe.scheduler(optimizer, epochs * len(loaders[0]))
+        plan = (RUNS | TRIALS | SHORT)[name]
+        train_set, test_set = read_data(data) if name in RUNS else keep_back(read_data(data)[0])
+        model, loaders, loss_fn, optimizer, scheduler = run.assemble(
+            plan.recipe, plan.network, train_set.first(plan.pictures), test_set, epochs=plan.epochs, seed=seed
+        )
         progress = Progress()
         try:
-            fit(model, loaders, recipe.loss_fn(), optimizer, epochs=epochs, scheduler=scheduler, progress=progress)
+            fit(model, loaders, loss_fn, optimizer, epochs=plan.epochs, scheduler=scheduler, progress=progress)
         except DivergedError as error:
             print(f"{name}, seed {seed}: {error}", flush=True)
         result.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +172,11 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     data, jobs = sys.argv[1], sys.argv[2:]
+    if jobs == ["short"]:
+        for name in SHORT:
+            last = [train(data, name, seed)[-1] for seed in SEEDS]
+            print(f"{name}: mean {statistics.mean(last):.4f}, least {min(last):.4f}")
+        return
     if jobs:
         for job in jobs:
             name, seed = job.split(":")
@@ -167,7 +189,7 @@ def main() -> None:
     runs["shuffled"] = [one["test_accuracy"] for one in lesson["shuffled_runs"]]
     results = {
         "data": lesson["data"],
-        "machine": machine(),
+        "machine": MACHINE.format(**doctor.machine()),
         "command": f"python tools/recipes.py {'cifar10' if data == 'cifar10' else 'DIR'}",
         "ladder": list(LADDER),
         "runs": runs,

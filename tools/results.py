@@ -6,16 +6,13 @@ Runs that are already complete under runs/results/ are read, not repeated; one t
 """
 
 import json
-import os
-import platform
 import statistics
 import sys
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader
 
-from tudui_course import plots, run
+from tudui_course import doctor, plots, run, run_folder
 from tudui_course.checkpoint import load_model
 from tudui_course.data.loaders import make_loaders, read_data
 from tudui_course.loop import evaluate, train_one_epoch
@@ -25,13 +22,14 @@ from tudui_course.settings import Settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SEEDS = (0, 1, 2)
+MACHINE = "{cpu}, {cores} cores, {system}, torch {torch}"
 
 
 def train_seed(data: str, order: str, seed: int) -> dict:
     """Train one seed, or read its finished run; its test loss (sum over batches) and accuracy, epoch by epoch."""
     run_dir = runs_dir() / "results" / f"{Path(data).name}-{order}-seed{seed}"
     settings = Settings(data=data, order=order, seed=seed, precision="float32")
-    history = run.train(settings, run_dir, resume=bool(run.epoch_checkpoints(run_dir)))
+    history = run.train(settings, run_dir, resume=run_folder.holds_run(run_dir))
     return {
         "seed": seed,
         "test_loss_sum": [row.test.batch_loss_sum for row in history],
@@ -46,7 +44,7 @@ def one_more_step(data: str, seed: int) -> dict:
     left_out = train_set.first(len(train_set) % settings.batch_size)
     _, test_loader = make_loaders(train_set, test_set, settings.batch_size)
     folder = runs_dir() / "results" / f"{Path(data).name}-shuffled-seed{seed}"
-    model, _ = load_model(folder / f"tudui_{settings.epochs - 1}.pth")
+    model, _ = load_model(folder / run_folder.epoch_name(settings.epochs - 1))
     loss_fn = SEED.loss_fn()
     before = evaluate(model, test_loader, loss_fn).accuracy
     train_one_epoch(model, DataLoader(left_out, len(left_out)), loss_fn, SEED.optimizer(model))
@@ -56,15 +54,6 @@ def one_more_step(data: str, seed: int) -> dict:
         "before": before,
         "after": evaluate(model, test_loader, loss_fn).accuracy,
     }
-
-
-def machine() -> str:
-    """This machine in words."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, torch {torch.__version__}"
 
 
 def table(results: dict) -> str:
@@ -123,7 +112,7 @@ def main() -> None:
     lesson = json.loads((DOCS / "lesson_figures.json").read_text(encoding="utf-8"))["runs"][0]
     results = {
         "data": name,
-        "machine": machine(),
+        "machine": MACHINE.format(**doctor.machine()),
         "command": f"python tools/results.py {'cifar10' if data == 'cifar10' else 'DIR'}",
         "lesson": lesson,
         "runs": [train_seed(data, "fixed", seed) for seed in SEEDS],

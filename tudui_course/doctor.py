@@ -12,6 +12,7 @@ import time
 import urllib.request
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -105,11 +106,28 @@ def check_jupyter_kernel() -> Finding:
     )
 
 
+def machine() -> dict[str, str | int]:
+    """This machine in words: its CPU and what that can, the system, and torch, as reports of figures name it."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": choose_precision("auto", "cpu"),
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "torch": torch.__version__,
+    }
+
+
 def check_devices() -> Finding:
     """What can be trained on; a small product is tried on each."""
     faults = {device: fault_of(device) for device in available_devices()}
     found = "; ".join(f"{device}: {fault}" if fault else device for device, fault in faults.items())
-    return "devices", f"{found}; {torch.get_num_threads()} CPU threads", remedy_of(faults)
+    return "devices", found + "; {cpu}, {cores} cores, {threads} threads".format(**machine()), remedy_of(faults)
 
 
 def remedy_of(faults: dict[str, str]) -> str:
