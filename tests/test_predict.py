@@ -202,7 +202,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) (w) 
 BAD = {
     "text.png": (b"hello", "not a picture that can be read"),
     "empty.png": (b"", "not a picture that can be read"),
-    "photo.HEIC": (b"\x00\x00\x00\x18ftypheic" + bytes(20), "HEIC, as phones take them: save it as JPEG first"),
+    "photo.HEIC": (b"\x00\x00\x00\x18ftypheic" + bytes(20), "not a picture that can be read"),
     "postscript.png": (EPS, "not a picture that can be read"),  # Pillow would start Ghostscript
     "page.png": (b"%PDF-1.4\n", "not a picture that can be read"),
     "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture that can be read"),

@@ -11,8 +11,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.datasets import ImageFolder
 
 from tudui_course.data.cifar10 import CIFAR10
-from tudui_course.data.folder import open_picture, read_folder
+from tudui_course.data.folder import read_folder
+from tudui_course.data.listing import class_folders, find_parts, list_pictures, part_of
 from tudui_course.data.pictograms import Pictograms
+from tudui_course.data.picture import open_picture
 from tudui_course.errors import InputError
 from tudui_course.runtime import data_dir
 
@@ -115,13 +117,18 @@ class InMemory(Dataset):
         return InMemory(self.images, self.targets, self.classes, transform)
 
 
-def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InMemory, InMemory]:
+def read_data(
+    data: str, *, limit: int = 0, download: bool = False, keep_back: int = 0, seed: int = 0
+) -> tuple[InMemory, InMemory]:
     """Read a train and a test set into memory.
 
     Args:
         data: "pictograms" (drawn on first use), "cifar10", or a folder with train/<class>/* and test/<class>/*.
         limit: at most so many pictures of each set; 0 for all.
         download: fetch CIFAR-10 if it isn't there.
+        keep_back: of a folder that has no test set, keep so many pictures back as one, as `InMemory.split` does; it
+            changes nothing where there is a test set (see `has_test_set`).
+        seed: decides which.
 
     Raises:
         InputError: neither a known name nor a folder, or a folder that can't be used.
@@ -133,14 +140,25 @@ def read_data(data: str, *, limit: int = 0, download: bool = False) -> tuple[InM
             from_cifar10(NAMES[data](data_dir(), train=train, download=download or data == "pictograms"))
             for train in (True, False)
         )
-    elif data and Path(data).expanduser().is_dir():
-        train, test = (InMemory(*part) for part in read_folder(Path(data).expanduser()))
+    elif is_folder(data):
+        train, *test = (InMemory(*part) for part in read_folder(Path(data).expanduser(), without_test=keep_back > 0))
+        train, test = (train, *test) if test else train.split(keep_back, seed)
     else:
         raise InputError(
             f"data {data!r} is neither a known data set ({', '.join(NAMES)}) nor a folder; "
             "give one of these names, or a folder that holds train/<class>/* and test/<class>/*."
         )
     return train.first(limit), test.first(limit)
+
+
+def is_folder(data: str) -> bool:
+    """Whether data is a folder, rather than the name of a data set or nothing at all."""
+    return bool(data) and data not in NAMES and Path(data).expanduser().is_dir()
+
+
+def has_test_set(data: str) -> bool:
+    """Whether data have test pictures of their own; a folder of class folders, or with train/ alone, has none."""
+    return not is_folder(data) or "test" in find_parts(Path(data).expanduser())
 
 
 def fingerprint(*sets: InMemory) -> str:
@@ -166,8 +184,21 @@ def open_dataset(data: str, train: bool, transform=None) -> Dataset:
     """
     if data in NAMES:
         return NAMES[data](data_dir(), train=train, transform=transform, download=True)
-    part = Path(data).expanduser() / ("train" if train else "test")
-    return ImageFolder(part, transform=transform, loader=open_picture)
+    return PictureFolder(part_of(Path(data).expanduser(), train), transform=transform, loader=open_picture)
+
+
+class PictureFolder(ImageFolder):
+    """torchvision's ImageFolder of what counts here: no hidden files and folders, and all endings that can be read."""
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        """Class names, and the index of each."""
+        classes = [folder.name for folder in class_folders(Path(directory))]
+        return classes, {name: index for index, name in enumerate(classes)}
+
+    @staticmethod
+    def make_dataset(directory: str, *_: object, **__: object) -> list[tuple[str, int]]:
+        """(path, class index) of each picture."""
+        return list_pictures(Path(directory)).samples
 
 
 def from_cifar10(dataset: CIFAR10 | Pictograms) -> InMemory:
