@@ -132,3 +132,12 @@ def test_every_folder_of_the_package_is_installed():
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES}
     assert set(setuptools["packages"]) == folders
+
+
+def test_every_other_file_of_the_package_is_installed():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    patterns = {tuple(name.split(".")): files for name, files in setuptools["package-data"].items()}
+    others = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert len(others) >= 5
+    for path in others:
+        assert any(path.match(pattern) for pattern in patterns.get(path.parent.relative_to(ROOT).parts, [])), path
