@@ -115,7 +115,7 @@ def untouched() -> Iterator[None]:
 # ---- What the steps use that are not yet tables (04 to 10); it goes with the last of them. ----
 
 
-class NothingReturned(Blank, Wrong):
+class NothingReturned(Wrong, Blank):
     """Raised by `call`: something has been written, but no result came back."""
 
 

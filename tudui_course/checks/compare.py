@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Pair = tuple[str, str]  # in Chinese and in English
+
 SHORT = reprlib.Repr()
 SHORT.maxstring = 120
 
@@ -59,7 +61,9 @@ def same(got: Any, expected: Any, within: float) -> bool:
     if isinstance(expected, Tensor):
         got = as_tensor(got, expected)
         fits = isinstance(got, Tensor) and got.shape == expected.shape and got.dtype == expected.dtype
-        return fits and torch.allclose(got.detach(), expected.detach(), rtol=1e-5, atol=within, equal_nan=True)
+        if not fits or not expected.is_floating_point():
+            return fits and torch.equal(got, expected)
+        return torch.allclose(got.detach(), expected.detach(), rtol=1e-5, atol=within, equal_nan=True)
     if isinstance(expected, bool) or isinstance(got, bool):
         return got is expected
     if isinstance(expected, Integral):
@@ -111,3 +115,9 @@ def quoted(value: Any) -> str:
     if isinstance(value, str | Integral | dict):
         return SHORT.repr(value)
     return type(value).__name__
+
+
+def in_both(text: str) -> Pair:
+    """The two halves of "中文 · English"; a text without a dot serves both."""
+    chinese, _, english = text.partition(" · ")
+    return chinese, english or chinese

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tudui_course.checks.base import Blank, Wrong
-from tudui_course.checks.compare import Words, quoted, same
+from tudui_course.checks.compare import Words, in_both, quoted, same
 
 Judge = Callable[[Any], Iterable[tuple]]
 
@@ -24,7 +24,7 @@ def judge_function(reference: Callable, cases: Iterable) -> Judge:
         cases: the arguments of each call, a tuple, or a function that makes such a tuple. Enough of them that a
             mistake shows, and that no two mistakes look alike.
     """
-    names = list(inspect.signature(reference).parameters)
+    names, cases = list(inspect.signature(reference).parameters), list(cases)
 
     def judge(answer: Callable) -> Iterator[tuple]:
         for case in cases:
@@ -46,12 +46,13 @@ def judge_function(reference: Callable, cases: Iterable) -> Judge:
 
 
 def left_behind(label: str, names: list[str], before: list, given: list, wanted: list) -> Iterator[tuple]:
-    """What has become of the arguments: changed as they should be, or else left alone."""
+    """What has become of the arguments: first of those to be left alone, then of those to be changed."""
     for name, start, left, right in zip(names, before, given, wanted, strict=True):
         if same(right, start, within=0):
             complaint = f"{label}：你的函数改动了 {name} · {label}: your function changed {name}"
             yield complaint, not same(left, start, within=0), False
-        else:
+    for name, start, left, right in zip(names, before, given, wanted, strict=True):
+        if not same(right, start, within=0):
             yield f"{label}，{name} · {label}, {name}", left, right
 
 
@@ -63,9 +64,10 @@ def judge_figure(expected: float | dict[str, int]) -> Judge:
             yield "", as_figure(answer), expected
             return
         if not isinstance(answer, tuple | list) or len(answer) != len(expected):
+            chinese, english = (", ".join(half) for half in zip(*map(in_both, expected), strict=True))
             raise Wrong(
-                f"这里要 {len(expected)} 个数，你给的是 {quoted(answer)}。",
-                f"This needs {len(expected)} numbers, but you gave {quoted(answer)}.",
+                f"这里要 {len(expected)} 个数（{chinese}），你给的是 {quoted(answer)}。",
+                f"This needs {len(expected)} numbers ({english}), but you gave {quoted(answer)}.",
             )
         if any(one is ... or one is None for one in answer):
             raise Blank
@@ -114,7 +116,7 @@ class judge_prediction:
                     f"{question}：你填了 {quoted(one)}；只能是 {options}。",
                     f"{question}: you wrote {quoted(one)}; it is one of {options}.",
                 )
-            yield question, one, questions[question]
+            yield question, Words(quoted(one)), Words(quoted(questions[question]))
 
     def wrong(self, key: str) -> list:
         """All wrong answers to one question, the others right; or the wrong answer that `key` itself is."""
@@ -137,7 +139,7 @@ def judge_model(reference: Callable[[], nn.Module], shape: tuple[int, ...]) -> J
             images = torch.ones((count, *shape))
             got, expected = (attempt(one, [images]) for one in (model, reference()))
             yield (
-                f"{tuple(images.shape)} 的输出形状 · the shape for {tuple(images.shape)}",
+                f"{tuple(images.shape)} 的输出形状 · the output's shape for {tuple(images.shape)}",
                 shape_of(got),
                 shape_of(expected),
             )
@@ -189,9 +191,8 @@ def attempt(function: Callable, arguments: Iterable) -> Any:
 def required(value: Any, kind: type, chinese: str, english: str) -> Any:
     """The value, or Wrong with a sentence where it is of another kind."""
     if not isinstance(value, kind):
-        raise Wrong(
-            f"要返回{chinese}，你返回的是 {quoted(value)}。", f"Return {english}; yours returned {quoted(value)}."
-        )
+        yours = quoted(value) if isinstance(value, type) else type(value).__name__
+        raise Wrong(f"要返回{chinese}，你返回的是 {yours}。", f"Return {english}; yours returned {yours}.")
     return value
 
 

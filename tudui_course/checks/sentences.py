@@ -6,9 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tudui_course.checks.compare import Fact, quoted
-
-Pair = tuple[str, str]  # in Chinese and in English
+from tudui_course.checks.compare import Fact, Pair, in_both, quoted
 
 NOTHING = (
     "你的函数没有返回结果：最后要用 return（print 只是显示出来）。",
@@ -46,13 +44,17 @@ def of_unknown(fact: Fact, advice: Pair, tell: bool) -> Pair:
     if isinstance(fact.expected, bool):
         return f"{what[0]}。{advice[0]}", f"{what[1]}. {advice[1]}".rstrip()
     chinese, english = difference(fact.got, fact.expected, tell)
-    where = f"{what[0]}：" if fact.what else "", f"{what[1]}: " if fact.what else ""
-    return f"{where[0]}{chinese}。{advice[0]}", f"{where[1]}{english}. {advice[1]}".rstrip()
+    if fact.what:
+        chinese, english = f"{what[0]}：{chinese}", f"{what[1]}: {english}"
+    else:
+        english = f"{english[0].upper()}{english[1:]}"
+    return f"{chinese}。{advice[0]}", f"{english}. {advice[1]}".rstrip()
 
 
 def difference(got: Any, expected: Any, tell: bool) -> Pair:
     """How a value differs from the right one, as a sentence without its full stop."""
-    kind, yours, right = type(got).__name__, quoted(got), quoted(expected)
+    yours, right = quoted(got), quoted(expected)
+    named = yours if isinstance(got, Tensor) else f"{type(got).__name__} {yours}"
     if isinstance(expected, Real):
         if isinstance(got, Tensor) and got.ndim == 0:
             return (
@@ -60,15 +62,15 @@ def difference(got: Any, expected: Any, tell: bool) -> Pair:
                 f"yours is a tensor, {got.item():.6g}; make it a plain number with .item()",
             )
         if not isinstance(got, Real) or isinstance(got, bool):
-            return f"要一个数，你得到 {kind}：{yours}", f"this needs a number, but yours is {kind}: {yours}"
+            return f"要一个数，你得到 {named}", f"this needs a number, but yours is {named}"
         if isinstance(expected, Integral) and not isinstance(got, Integral):
-            return f"要一个整数，你得到 {kind}：{yours}", f"this needs a whole number, but yours is a {kind}: {yours}"
+            return f"要一个整数，你得到 {named}", f"this needs a whole number, but yours is {named}"
     if isinstance(expected, Tensor):
         if isinstance(got, Tensor):
             return tensor_difference(got, expected)
-        return f"应为 {right}，你得到 {kind}：{yours}", f"it should be a {right}, but yours is {kind}: {yours}"
+        return f"应为 {right}，你得到 {named}", f"it should be a {right}, but yours is {named}"
     if not tell:
-        return f"你的答案是 {yours}，不对", f"Your answer is {yours}, which isn't it"
+        return f"你的答案是 {yours}，不对", f"your answer is {yours}, which isn't it"
     return f"应为 {right}，你得到 {yours}", f"it should be {right}, but you got {yours}"
 
 
@@ -85,9 +87,3 @@ def tensor_difference(got: Tensor, expected: Tensor) -> Pair:
         f"形状对，数不对：应为 {right} 的地方你得到 {yours}",
         f"the shape is right, the numbers aren't: where it should be {right} you got {yours}",
     )
-
-
-def in_both(text: str) -> Pair:
-    """The two halves of "中文 · English"; a text without a dot serves both."""
-    chinese, _, english = text.partition(" · ")
-    return chinese, english or chinese

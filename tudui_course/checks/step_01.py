@@ -28,8 +28,8 @@ def judge_loader(make_loader):
     loader = required(call(make_loader, dataset, BATCH, 5), DataLoader, "一个 DataLoader", "a DataLoader")
     yield "batch_size", loader.batch_size, BATCH
     first, second = order_of(loader), order_of(loader)
-    yield f"{SIZE} 个样本里一轮出来几个 · samples of {SIZE} in an epoch", len(set(first)), SIZE
-    yield f"一轮的长度 · length of an epoch, {SIZE} samples", len(first), SIZE
+    yield f"{SIZE} 个样本，一轮里不同的 · different samples of {SIZE} in an epoch", len(set(first)), SIZE
+    yield "一轮的样本 · samples in an epoch", len(first), SIZE
     yield "顺序没有打乱 · the order isn't shuffled", first == list(range(SIZE)), False
     torch.manual_seed(2)
     torch.rand(3)  # whatever else a program draws from the global generator
