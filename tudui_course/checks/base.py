@@ -1,16 +1,20 @@
-"""What an exercise is: it judges an answer, gives hints, shows a solution, and remembers what has been solved."""
+"""What an exercise is: it judges an answer, gives hints and shows a solution."""
 
-import json
+import contextlib
 import math
-import os
-from collections.abc import Callable
+import random
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from tudui_course.runtime import home
+from tudui_course.checks.solved import remember
+
+ASCII = str.maketrans("✓✗○", "vxo")  # for a console that can't show them
 
 
 class Wrong(Exception):
@@ -22,11 +26,15 @@ class Wrong(Exception):
 
 
 class Blank(Exception):
-    """Raised by a judge, or by `call`: nothing has been written yet."""
+    """Raised by a judge: nothing has been written yet."""
 
-
-class NothingReturned(Blank, Wrong):
-    """Raised by `call`: something has been written, but no result came back."""
+    def __init__(
+        self,
+        chinese: str = "还没有作答：把 ... 换成你的代码；要写几行，就另起一行，缩进着写。",
+        english: str = "Not attempted yet: put your code in place of the dots; several lines go below, indented.",
+    ) -> None:
+        super().__init__(english)
+        self.chinese, self.english = chinese, english
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Exercise:
         praise: what a right answer has shown, in Chinese and in English.
         hints: (Chinese, English), from vague to plain.
         answer: the solution as code.
+        table: what the judge knows of solution and mistakes; the tests try them all.
     """
 
     name: str
@@ -46,30 +55,22 @@ class Exercise:
     praise: tuple[str, str]
     hints: tuple[tuple[str, str], ...]
     answer: str
+    table: Any = None
 
     def check(self, answer: Any = ...) -> None:
         """Print whether the answer is right, and if not, what is wrong with it. Never raises."""
         try:
-            if answer is None or answer is ...:
-                raise Blank
-            self.judge(answer)
+            with untouched():
+                if answer is None or answer is ...:
+                    raise Blank
+                self.judge(answer)
         except Wrong as wrong:
             say("✗", self.name, wrong.chinese, wrong.english)
-        except Blank:
-            say(
-                "○",
-                self.name,
-                "还没有作答：把 ... 换成你的代码；要写几行，就另起一行，缩进着写。",
-                "Not attempted yet: put your code in place of the dots; several lines go below, indented.",
-            )
+        except Blank as blank:
+            say("○", self.name, blank.chinese, blank.english)
         except Exception as error:  # the learner's code, or an answer of a kind nobody thought of
             name = type(error).__name__
-            say(
-                "✗",
-                self.name,
-                f"你的代码出错了：{name}: {error}",
-                f"Your code raised an error: {name}: {error}",
-            )
+            say("✗", self.name, f"你的代码出错了：{name}: {error}", f"Your code raised an error: {name}: {error}")
         else:
             remember(self.name)
             say("✓", self.name, *self.praise)
@@ -81,12 +82,41 @@ class Exercise:
 
     def solution(self) -> None:
         """Print the solution."""
-        print(self.answer.strip())
+        show(self.answer.strip())
 
 
 def say(mark: str, name: str, chinese: str, english: str) -> None:
     """Print one message in both languages."""
-    print(f"{mark} {name}  {chinese}\n{' ' * (len(name) + 4)}{english}")
+    show(f"{mark} {name}  {chinese}\n{' ' * (len(name) + 4)}{english}")
+
+
+def show(text: str) -> None:
+    """Print, with v, x, o and question marks for what the console has no characters for."""
+    try:
+        print(text)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding or "ascii"
+        print(text.translate(ASCII).encode(encoding, "replace").decode(encoding))
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """Leave random numbers and gradient mode as they were, whatever a learner's code does to them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(gpus), torch.enable_grad():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+# ---- What the steps use that are not yet tables (04 to 10); it goes with the last of them. ----
+
+
+class NothingReturned(Wrong, Blank):
+    """Raised by `call`: something has been written, but no result came back."""
 
 
 def call(function: Callable, *arguments: Any, **options: Any) -> Any:
@@ -143,40 +173,3 @@ def has_body(function: Callable) -> bool:
 
     code = getattr(function, "__code__", None)
     return code is not None and len(code.co_code) > len(blank.__code__.co_code)
-
-
-def progress_file() -> Path:
-    """Where solved exercises are remembered; TUDUI_PROGRESS names another file (recording and CI do)."""
-    return Path(os.environ.get("TUDUI_PROGRESS") or home() / "progress.json")
-
-
-def solved() -> list[str]:
-    """Names of the solved exercises, in order; a damaged file counts as empty."""
-    try:
-        names = json.loads(progress_file().read_text(encoding="utf-8"))
-        return sorted(name for name in names if isinstance(name, str))
-    except (OSError, ValueError, TypeError):
-        return []
-
-
-def remember(name: str) -> None:
-    """Add an exercise to the solved ones; where that can't be written, learning goes on all the same."""
-    try:
-        progress_file().parent.mkdir(parents=True, exist_ok=True)
-        progress_file().write_text(json.dumps(sorted({*solved(), name})), encoding="utf-8")
-    except OSError:
-        pass
-
-
-def progress() -> None:
-    """Print how many exercises of each notebook are solved."""
-    from tudui_course.checks import all_exercises
-
-    done = set(solved())
-    names = [exercise.name for exercise in all_exercises()]
-    for notebook in sorted({name.split(".")[0] for name in names}):
-        of_notebook = [name for name in names if name.startswith(notebook + ".")]
-        marks = " ".join("✓" if name in done else "○" for name in of_notebook)
-        print(f"{notebook}  {marks}")
-    total = sum(name in done for name in names)
-    print(f"已完成 {total} / {len(names)} 题 · {total} of {len(names)} exercises solved")

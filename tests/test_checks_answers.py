@@ -1,0 +1,154 @@
+"""Answers that no table of mistakes holds: other right ones, the same mistakes written otherwise, and odd values."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tudui_course.checks import step_00, step_01, step_02, step_03, step_11
+from tudui_course.model import Tudui
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def loop_step(*calls, result=lambda loss: loss.item()):
+    """A training step that makes these calls in this order."""
+
+    def step(model, images, targets, loss_fn, optimizer):
+        loss = loss_fn(model(images), targets)
+        actions = {"zero": optimizer.zero_grad, "backward": loss.backward, "step": optimizer.step}
+        for name in calls:
+            actions[name]()
+        return result(loss)
+
+    return step
+
+
+def pairs(rule):
+    """`rule(w, g, lr)` where there is a gradient, the weight as it is elsewhere."""
+    return lambda weights, gradients, lr: [
+        w if g is None else rule(w, g, lr) for w, g in zip(weights, gradients, strict=True)
+    ]
+
+
+def with_operators(weights, gradients, velocities, lr, mu, decay):
+    for w, gradient, v in zip(weights, gradients, velocities, strict=True):
+        g = gradient + decay * w
+        v *= mu
+        v += g
+        w -= lr * (g + mu * v)
+
+
+RIGHT = [
+    *((step_00.q1, answer) for answer in (2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303")),
+    (step_00.q2, lambda losses: mean(losses[:10]) - mean(losses[-10:])),
+    (step_01.q1, lambda count, size, drop_last: (count if drop_last else count + size - 1) // size),
+    (step_01.q2, lambda image: image.permute(1, 2, 0).numpy()),
+    (step_01.q2, lambda image: image.movedim(0, 2)),
+    (step_02.q3, nn.Sequential(*step_02.large())),
+    (step_03.q1, [7820, 78]),
+    (step_03.q2, pairs(lambda w, g, lr: w.sub(g, alpha=lr))),
+    (step_03.q3, loop_step("backward", "step", "zero")),
+    (step_11.q1, lambda val, test: test[sorted(range(len(val)), key=val.__getitem__)[-1]]),
+    (step_11.q3, with_operators),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer"), RIGHT)
+def test_other_right_answers_pass(exercise, answer, capsys):
+    exercise.check(answer)
+    assert capsys.readouterr().out.startswith(f"✓ {exercise.name}")
+
+
+def in_place(weights, gradients, lr):
+    for w, g in zip(weights, gradients, strict=True):
+        if g is not None:
+            w -= lr * g
+    return weights
+
+
+def network(*end):
+    return lambda: nn.Sequential(*list(step_02.large())[:7], *end)
+
+
+def printing(losses):
+    print(mean(losses[:10]) - mean(losses[-10:]), end="")
+
+
+FIRST_FALL = mean(step_00.CURVES[0][:10]) - mean(step_00.CURVES[0][-10:])
+WRONG = [
+    # The same mistakes, written otherwise or mixed with another one.
+    (step_00.q2, lambda losses: sum(losses[:10]) - sum(losses[-10:]), "sums, not means"),
+    (step_01.q1, lambda count, size, drop_last: count / size if drop_last else -(-count // size), "not rounded"),
+    (step_01.q2, lambda image: image.transpose(0, 2), "diagonal"),
+    (step_01.q2, lambda image: image.view(*image.shape[1:], 3), "scrambled"),
+    (step_02.q3, network(nn.Linear(64 * 16 * 16, 64), nn.Linear(64, 10)), "three poolings make 8x8"),
+    (step_03.q2, in_place, "in place"),
+    (
+        step_03.q2,
+        lambda weights, gradients, lr: [w - g * lr for w, g in zip(weights, gradients, strict=True)],
+        "is None",
+    ),
+    (step_03.q3, loop_step("backward", "step"), "Without optimizer.zero_grad()"),
+    (step_03.q3, loop_step("zero", "step"), "loss.backward() was not called"),
+    (step_03.q3, loop_step("step"), "loss.backward() was not called"),
+    (step_03.q3, loop_step(), "optimizer.step() was not called"),
+    (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: ...), "no loss came back"),
+    (step_11.q2, lambda step, steps, peak: 0.5, "has to change with step"),
+    (step_11.q2, lambda step, steps, peak: peak - step, "the rate is negative"),
+    # Mistakes of no table: what came out, and what should have.
+    (step_00.q1, 5, "Your answer is 5, which isn't it. Of ten equally"),
+    (step_00.q1, math.nan, "Your answer is nan, which isn't it"),
+    (step_00.q1, "about two", "str: 'about two'"),
+    (step_00.q1, torch.ones(3), "needs a number, but you gave Tensor"),
+    (step_00.q1, [2.303], "needs a number, but you gave list"),
+    (step_00.q2, printing, "returned nothing"),
+    (step_00.q2, lambda losses: 1.0, "it should be 0.9, but you got 1.0. Take the mean"),
+    (step_00.q2, lambda losses: FIRST_FALL, "it should be 0.75"),
+    (step_00.q2, lambda losses: "much", "yours is str 'much'"),
+    (step_00.q2, lambda losses: torch.ones(2), "this needs a number, but yours is tensor (2,)"),
+    (step_00.q2, lambda losses: losses.sort() or 1.0, "your function changed losses"),
+    (step_01.q1, lambda count, size, drop_last: 781 if drop_last else 782, "it should be 157, but you got 782"),
+    (step_01.q1, lambda count, size, drop_last: torch.tensor(3), "a tensor, 3; make it a plain number with .item()"),
+    (step_01.q2, lambda image: image.permute(1, 2, 0).double(), "it should be torch.float32, yours is torch.float64"),
+    (step_01.q2, lambda image: image.permute(1, 2, 0).flip(0), "the numbers aren't: where it should be"),
+    (step_01.q2, lambda image: "picture", "should be a tensor (32, 32, 3), but yours is str"),
+    (step_01.q3, lambda dataset, size, seed: "loader", "Return a DataLoader; yours returned str"),
+    (step_02.q1, lambda size, kernel, stride, padding: 7, "it should be 32, but you got 7"),
+    (step_02.q3, network(nn.Linear(64 * 8 * 8, 10)), "it should be Conv2d, MaxPool2d"),
+    (step_02.q3, network(nn.Unflatten(1, (1, 4096)), nn.Linear(4096, 64), nn.Linear(64, 10)), "you got (2, 1, 10)"),
+    (step_02.q3, lambda: Tudui, "Return a network; yours returned class Tudui"),
+    (step_02.q3, lambda: Tudui(), "raised an error: ValueError: images have shape (2, 3, 64, 64)"),
+    (step_03.q1, (7820, 0), "lines: your answer is 0, which isn't it"),
+    (step_03.q1, (7812.5, 78), "steps: this needs a whole number, but yours is float 7812.5"),
+    (step_03.q1, ("7820", "78"), "steps: this needs a number, but yours is str '7820'"),
+    (step_03.q1, torch.ones(3), "This needs 2 numbers (steps, lines), but you gave tensor (3,)"),
+    (step_03.q2, pairs(lambda w, g, lr: w - 2 * lr * g), "sgd_step(lr=0.1)[0]: the shape is right"),
+    (step_03.q2, pairs(lambda w, g, lr: (w - lr * g).sum()), "the shape should be (2, 3), yours is ()"),
+    (step_03.q2, lambda weights, gradients, lr: weights[0] - lr * gradients[0], "but you got tensor (2, 3)"),
+    (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: loss), "make it a plain number"),
+    (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: 2.3), "but you got 2.3. The loss is"),
+    (step_11.q1, lambda val, test: test[0], "but you got 0.66"),
+    (
+        step_11.q2,
+        lambda step, steps, peak: peak * (1 - step / steps),
+        "one_cycle(step=0, steps=100, peak=0.03): it should",
+    ),
+    (step_11.q3, lambda weights, *rest: [w.zero_() for w in weights] and None, "weights[0]: the shape is right"),
+]
+
+
+@pytest.mark.parametrize(("exercise", "answer", "part"), WRONG, ids=[f"{one.name}: {part}" for one, _, part in WRONG])
+def test_other_wrong_answers_get_a_sentence_that_fits(exercise, answer, part, capsys):
+    exercise.check(answer)
+    out = capsys.readouterr().out
+    assert f"✗ {exercise.name}" in out and part in out
+
+
+@pytest.mark.parametrize("answer", [(..., ...), (7820, ...), (None, 78)])
+def test_half_an_answer_is_not_attempted(answer, capsys):
+    step_03.q1.check(answer)
+    assert capsys.readouterr().out.startswith("○ 03.1")

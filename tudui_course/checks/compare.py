@@ -1,0 +1,123 @@
+"""Whether a learner's value agrees with another one, and how to speak of the two in Chinese and in English."""
+
+import math
+import re
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Pair = tuple[str, str]  # in Chinese and in English
+
+SHORT = reprlib.Repr()
+SHORT.maxstring = 120
+
+NOTED = object()  # expected of a fact that only tells mistakes apart
+
+
+class Words(str):
+    """Text that is quoted without quotation marks."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing seen while an answer was tried out.
+
+    Attributes:
+        what: its name, the same in both languages or "中文 · English"; of a bool, the complaint if it is true.
+        got: what the answer made of it.
+        expected: what a right answer makes of it, or NOTED where that may vary.
+    """
+
+    what: str
+    got: Any
+    expected: Any = NOTED
+
+
+def facts(what: str, got: Any, expected: Any = NOTED) -> Iterator[Fact]:
+    """One fact for each element of lists, tuples and dictionaries of the same form, else a single one."""
+    if isinstance(expected, list | tuple) and isinstance(got, list | tuple) and len(got) == len(expected):
+        for index, (one, other) in enumerate(zip(got, expected, strict=True)):
+            yield from facts(part(what, index), one, other)
+    elif isinstance(expected, dict) and isinstance(got, dict) and got.keys() == expected.keys():
+        for key in expected:
+            yield from facts(part(what, key), got[key], expected[key])
+    else:
+        yield Fact(what, got, expected)
+
+
+def part(what: str, key: Any) -> str:
+    """The name of an element, in both languages."""
+    return " · ".join(f"{half}[{key!r}]" for half in what.split(" · "))
+
+
+def same(got: Any, expected: Any, within: float) -> bool:
+    """Whether two values agree but for rounding; an int will do for a float, a list or an array for a tensor."""
+    if isinstance(expected, Tensor):
+        got = as_tensor(got, expected)
+        fits = isinstance(got, Tensor) and got.shape == expected.shape and got.dtype == expected.dtype
+        if not fits or not expected.is_floating_point():
+            return fits and torch.equal(got, expected)
+        return torch.allclose(got.detach(), expected.detach(), rtol=1e-5, atol=within, equal_nan=True)
+    if isinstance(expected, bool) or isinstance(got, bool):
+        return got is expected
+    if isinstance(expected, Integral):
+        return isinstance(got, Integral) and int(got) == int(expected)
+    if isinstance(expected, Real):
+        return isinstance(got, Real) and (math.isclose(got, expected, rel_tol=1e-5, abs_tol=within) or got is expected)
+    if isinstance(expected, Exception):
+        return type(got) is type(expected) and (isinstance(got, OSError) or in_words(got) == in_words(expected))
+    if isinstance(expected, list | tuple):
+        fits = isinstance(got, list | tuple) and len(got) == len(expected)
+        return fits and all(same(one, other, within) for one, other in zip(got, expected, strict=True))
+    if isinstance(expected, dict):
+        fits = isinstance(got, dict) and got.keys() == expected.keys()
+        return fits and all(same(got[key], expected[key], within) for key in expected)
+    return type(got) is type(expected) and bool(got == expected)
+
+
+def as_tensor(got: Any, expected: Tensor) -> Any:
+    """A NumPy array, or numbers in a list, as a tensor; anything else as it is."""
+    if isinstance(got, np.ndarray):
+        return torch.as_tensor(got)
+    if isinstance(got, list | tuple) and got and all(isinstance(one, Real) for one in got):
+        return torch.tensor(got, dtype=expected.dtype)
+    return got
+
+
+def in_words(error: Exception) -> set[str]:
+    """The words of an error's message: its numbers, and the order of two operands, differ from case to case."""
+    return set(re.findall(r"[A-Za-z_]+", str(error)))
+
+
+def quoted(value: Any) -> str:
+    """A value as it can stand in a sentence: short, a tensor by its shape."""
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "tensor" if isinstance(value, Tensor) else "array"
+        return f"{kind} {tuple(value.shape)}" if value.ndim else f"{kind} {value.item():.6g}"
+    if isinstance(value, Words):
+        return value
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        number = f"{float(value):.6g}"
+        return number if set(number) & set(".en") else f"{number}.0"
+    if isinstance(value, Exception):
+        return f"{type(value).__name__}: {value}".splitlines()[0].rstrip(" :.")
+    if isinstance(value, type):
+        return f"class {value.__name__}"
+    if isinstance(value, list | tuple):
+        items = [quoted(one) for one in value[:4]] + ["..."] * (len(value) > 4)
+        return f"[{', '.join(items)}]" if isinstance(value, list) else f"({', '.join(items)})"
+    if isinstance(value, str | Integral | dict):
+        return SHORT.repr(value)
+    return type(value).__name__
+
+
+def in_both(text: str) -> Pair:
+    """The two halves of "中文 · English"; a text without a dot serves both."""
+    chinese, _, english = text.partition(" · ")
+    return chinese, english or chinese
