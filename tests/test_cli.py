@@ -191,6 +191,19 @@ def test_pictures_kept_back_choose_the_best_epoch(tudui, pictures, tmp_path):
     assert code == 0 and "12 kept back" in output
 
 
+def test_of_a_folder_without_test_pictures_some_are_kept_back_to_test_with(tudui, pictures, tmp_path):
+    code, _, errors = tudui("train", "--data", pictures / "train", "--run-dir", tmp_path / "no")
+    assert code == 2 and "has no test pictures: keep some of the others back, for example --validation 10" in errors
+    flags = ["--data", pictures / "train", "--validation", 12, "--epochs", 2, "--batch-size", 4]
+    code, output, errors = tudui("train", *flags, "--run-dir", tmp_path / "run")
+    assert (code, errors) == (0, "") and "39 to train, 12 to test" in output
+    accuracy = re.search(r"test accuracy  ([\d.]+) \(best", output)[1]
+    code, output, _ = tudui("evaluate", tmp_path / "run" / "tudui_1.pth")
+    assert code == 0 and "12 test pictures" in output and f"test accuracy   {accuracy}" in output
+    code, output, _ = tudui("train", "--resume", "--run-dir", tmp_path / "run", "--epochs", 3)
+    assert code == 0 and "39 to train, 12 to test" in output
+
+
 def test_without_pictures_kept_back_the_table_says_what_the_best_was_chosen_by(tudui, pictures):
     _, output, _ = tudui("train", "--data", pictures, "--epochs", 1, "--batch-size", 17)
     assert "chosen by      test accuracy, which flatters the best epoch; --validation N" in output

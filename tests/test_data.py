@@ -15,9 +15,10 @@ from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import ToTensor
 
 from tudui_course.data import folder
-from tudui_course.data.folder import open_picture, read_folder
+from tudui_course.data.folder import read_folder
 from tudui_course.data.loaders import InMemory, fingerprint, from_cifar10, load_data, make_loaders, read_data
 from tudui_course.data.pictograms import Pictograms
+from tudui_course.data.picture import open_picture
 from tudui_course.errors import CourseWarning, DownloadError, InputError, StorageError
 
 

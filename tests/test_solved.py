@@ -1,5 +1,6 @@
 """Solved exercises are remembered, whatever the disk, the console or a second notebook does."""
 
+import importlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from tudui_course.checks import progress, step_00
 from tudui_course.checks.solved import progress_file, remember, solved
 
+module = importlib.import_module("tudui_course.checks.solved")  # the package has a function of this name
 NAMES = [f"{notebook:02d}.{number}" for notebook in range(10) for number in (1, 2, 3)]
 
 
@@ -88,3 +90,16 @@ def test_a_message_that_quotes_half_a_character_is_printed(monkeypatch):
     step_00.q2.check(lambda losses: [].index("\udc80"))
     console.flush()
     assert console.buffer.getvalue().decode("utf-8").count("00.") == 2
+
+
+def test_what_was_solved_in_the_checkout_counts_in_a_folder_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("TUDUI_PROGRESS")
+    monkeypatch.delenv("TUDUI_HOME")
+    monkeypatch.setattr(module.platformdirs, "user_data_dir", lambda name: str(tmp_path / "data"))
+    monkeypatch.setattr(module, "home", lambda: tmp_path / "checkout")
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / "progress.json").write_text('["01.1"]')
+    remember("02.2")
+    assert solved() == ["01.1", "02.2"]
+    monkeypatch.setattr(module, "home", lambda: tmp_path / "data")  # an installed package
+    assert solved() == ["01.1", "02.2"]

@@ -1,4 +1,4 @@
-"""Numbers of a notebook's output compared within a cell's tolerance: what passes, what fails, which tags there may be."""
+"""Numbers of a notebook's output compared within a cell's tolerance: what passes, what fails, which tags may be."""
 
 import json
 import re
@@ -9,12 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import nbformat.v4 as nb
+import nbval_tolerance
 import pytest
+from nbval_tolerance import NUMBER, settle, texts, tolerance
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-import nbval_tolerance
-from nbval_tolerance import NUMBER, settle, texts, tolerance
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE, RELATIVE = ["tolerance-0.03"], ["tolerance-10%"]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tudui_course.checkpoint import load_model, read_checkpoint, save_checkpoint
-from tudui_course.data.folder import open_picture
+from tudui_course.data.picture import open_picture
 from tudui_course.errors import CourseError
 from tudui_course.foreign import open_file
 from tudui_course.model import Tudui, TuduiNorm

@@ -24,7 +24,7 @@ def tolerance(tags: list[str]) -> tuple[str, Decimal, bool] | None:
 
 
 def texts(outputs: list[dict]) -> list[tuple[str, dict, str]]:
-    """Where the outputs' texts lie, sorted by kind (stdout, text/plain, text/html) and then in order, as nbval pairs."""
+    """Where the outputs' texts lie, sorted by kind (stdout, text/plain, text/html) and then in order, as in nbval."""
     places = []
     for output in outputs:
         if output["output_type"] == "stream":

@@ -39,7 +39,8 @@ def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", 
     data = data or stored.get("data", "")
     if not data:
         raise InputError(f"{path} doesn't say what it was trained on; name the data: --data pictograms|cifar10|DIR.")
-    test_set = read_data(data, limit=limit)[1].transformed(stored_recipe(stored).test_transform())
+    kept_back = {"keep_back": stored.get("validation", 0), "seed": stored.get("seed", 0)}
+    test_set = read_data(data, limit=limit, **kept_back)[1].transformed(stored_recipe(stored).test_transform())
     classes = test_set.classes
     if checkpoint["classes"] and checkpoint["classes"] != classes:
         raise InputError(f"{path} knows the classes {checkpoint['classes']}, but {data} has {classes}.")

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tudui_course import report, run_folder
 from tudui_course.board import open_writer
 from tudui_course.checkpoint import newest_checkpoint, restore, save_checkpoint
-from tudui_course.data.loaders import NAMES, InMemory, collate, fingerprint, make_loaders, read_data
+from tudui_course.data.loaders import InMemory, collate, fingerprint, has_test_set, is_folder, make_loaders, read_data
 from tudui_course.errors import InputError, StoppedError
 from tudui_course.loop import fit
 from tudui_course.model import MODELS
@@ -61,9 +61,11 @@ def train(
         checkpoint, passed_over = newest_checkpoint(run_dir) if resume else (None, [])
         if checkpoint:
             refuse_changes(settings, checkpoint)
-        train_set, test_set = read_data(settings.data, limit=settings.limit)
+        train_set, test_set = read_data(
+            settings.data, limit=settings.limit, keep_back=settings.validation, seed=settings.seed
+        )
         data = fingerprint(train_set, test_set)
-        train_set, validation_set = keep_back(train_set, settings.validation, settings.seed)
+        train_set, validation_set = keep_back(train_set, settings)
         parts = assemble(
             recipe, settings.network, train_set, test_set, epochs=settings.epochs, batch_size=settings.batch_size,
             seed=settings.seed, order=settings.order, device=settings.device, validation_set=validation_set,
@@ -95,20 +97,25 @@ def settle(settings: Settings) -> Settings:
     """Check the settings and fill in what they leave open: learning rate, device, precision, the folder's full path."""
     settings.check()
     device = choose_device(settings.device)
-    folder = Path(settings.data).expanduser()
-    is_folder = settings.data and settings.data not in NAMES and folder.is_dir()
     return replace(
         settings,
         lr=settings.lr or RECIPES[settings.recipe].lr,
-        data=str(folder.resolve()) if is_folder else settings.data,  # so that a run can be resumed from anywhere
+        data=full_name(settings.data),
         device=str(device),
         precision=choose_precision(settings.precision, device),
     )
 
 
-def keep_back(train_set: InMemory, count: int, seed: int) -> tuple[InMemory, InMemory | None]:
-    """The pictures to train on, and `count` of them kept back for choosing, None for 0."""
-    return train_set.split(count, seed) if count else (train_set, None)
+def keep_back(train_set: InMemory, settings: Settings) -> tuple[InMemory, InMemory | None]:
+    """The pictures to train on, and those kept back for choosing; None for none, or where they are the test set."""
+    if settings.validation and has_test_set(settings.data):
+        return train_set.split(settings.validation, settings.seed)
+    return train_set, None
+
+
+def full_name(data: str) -> str:
+    """A folder with its full path, so that a run can be resumed from anywhere; the name of a data set as it is."""
+    return str(Path(data).expanduser().resolve()) if is_folder(data) else data
 
 
 class Parts(NamedTuple):

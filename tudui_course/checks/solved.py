@@ -5,21 +5,33 @@ import os
 import tempfile
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock
 
 from tudui_course.runtime import home
 
 
 def progress_file() -> Path:
-    """Where solved exercises are remembered; TUDUI_PROGRESS names another file (recording and CI do)."""
-    return Path(os.environ.get("TUDUI_PROGRESS") or home() / "progress.json")
+    """Where solved exercises are remembered: in the user's data folder, whatever folder the notebooks are in.
+
+    TUDUI_PROGRESS names another file (recording and CI do), TUDUI_HOME another folder.
+    """
+    if os.environ.get("TUDUI_PROGRESS"):
+        return Path(os.environ["TUDUI_PROGRESS"])
+    folder = home() if os.environ.get("TUDUI_HOME") else Path(platformdirs.user_data_dir("tudui_course"))
+    return folder / "progress.json"
 
 
 def solved() -> list[str]:
-    """Names of the solved exercises, in order; a damaged file counts as empty."""
+    """Names of the solved exercises, in order; what earlier versions remembered in the checkout counts, too."""
+    earlier = [] if os.environ.get("TUDUI_PROGRESS") else names_in(home() / "progress.json")
+    return sorted({*names_in(progress_file()), *earlier})
+
+
+def names_in(path: Path) -> list[str]:
+    """The names in such a file; a missing or damaged one counts as empty."""
     try:
-        names = json.loads(progress_file().read_text(encoding="utf-8"))
-        return sorted(name for name in names if isinstance(name, str))
+        return [name for name in json.loads(path.read_text(encoding="utf-8")) if isinstance(name, str)]
     except (OSError, ValueError, TypeError):
         return []
 

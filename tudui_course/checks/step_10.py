@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
 from tudui_course.checks.base import Blank, Exercise, Wrong, call
-from tudui_course.data.folder import to_rgb
+from tudui_course.data.picture import to_rgb
 from tudui_course.model import check_images
 
 # ---- 10.1: a picture of any kind as a batch of one ----
