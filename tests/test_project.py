@@ -2,7 +2,7 @@
 
 import ast
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
@@ -126,3 +126,13 @@ def test_doctor_asks_for_the_versions_that_the_project_asks_for():
         if f'("{requirement.name}", ' in source:
             (specifier,) = requirement.specifier
             assert f'("{requirement.name}", {specifier.version.replace(".", ", ")})' in source
+
+
+def test_the_wheel_holds_every_file_of_the_package():
+    """The texts of the exercises too: hatch takes a folder whole, unless something is left out or ignored by git."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert set(build) == {"targets"} and set(build["targets"]["wheel"]) == {"packages", "force-include"}
+    assert build["targets"]["wheel"]["packages"] == [PACKAGE.name]
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    texts = {path.relative_to(ROOT).as_posix() for path in PACKAGE.glob("checks/*.toml")}
+    assert texts and not any(PurePosixPath(text).match(pattern.strip("/")) for text in texts for pattern in ignored)
