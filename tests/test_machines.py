@@ -1,5 +1,6 @@
 """Machines as people have them: other encodings, proxies, accelerators that compute nothing, no checkout."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -7,12 +8,18 @@ import sys
 import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib import font_manager
+from PIL import Image
 
 import tudui_course
-from tudui_course import doctor, runtime
+from tudui_course import doctor, plots, runtime
 from tudui_course.errors import CourseWarning, InputError
+from tudui_course.predict import Prediction, draw_figure
+
+FIND_SYSTEM_FONTS = font_manager.findSystemFonts
 
 # ---- the console's encoding ----
 
@@ -93,6 +100,77 @@ def test_a_wrong_product_counts_as_a_fault(monkeypatch):
 def test_the_cpu_is_not_tried_and_nothing_is_said():
     with warnings.catch_warnings(action="error"):
         assert runtime.choose_device("cpu") == torch.device("cpu")
+
+
+# ---- letters in figures ----
+
+NAMES = ["猫", "고양이", "犬です"]
+
+
+FIGURES = [
+    lambda: plots.plot_probabilities([(name, 0.3) for name in NAMES]),
+    lambda: plots.plot_confusion(torch.eye(3), NAMES),
+    lambda: plots.show_pictures(torch.zeros(3, 3, 32, 32), NAMES),
+]
+
+
+@pytest.fixture
+def without_fonts(monkeypatch):
+    """matplotlib as it is where no font has these letters."""
+    latin = [font for font in font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", latin)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
+    plots.cjk_fonts.cache_clear()
+    yield
+    plots.cjk_fonts.cache_clear()
+    plt.close("all")
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_names_in_any_script_are_drawn_where_a_font_has_them(draw):
+    if not plots.cjk_fonts():
+        pytest.skip("no font with these letters is installed")
+    with warnings.catch_warnings(action="error"):  # matplotlib warns of each letter that it draws as a box
+        draw().figure.savefig(io.BytesIO())
+    plt.close("all")
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_where_no_font_has_them_one_sentence_names_the_remedy(without_fonts, draw):
+    with pytest.warns(CourseWarning, match=r"no font here has .*猫.*: little boxes.*fonts-noto-cjk") as told:
+        draw()
+    assert len(told) == 1
+
+
+def test_latin_letters_need_no_other_font(without_fonts):
+    with warnings.catch_warnings(action="error"):
+        ax = plots.plot_probabilities([("cat", 0.5), ("Müller ✓", 0.5)])
+        ax.figure.savefig(io.BytesIO())
+
+
+def test_a_font_installed_since_matplotlib_made_its_list_is_found(without_fonts, monkeypatch):
+    paths = [path for path in FIND_SYSTEM_FONTS() if "cjk" in path.lower()]
+    if not paths:
+        pytest.skip("no font with these letters is installed")
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [*paths, "/no/such/font.ttf"])
+    assert set(plots.cjk_fonts()) & {"Noto Sans CJK SC", "Noto Sans CJK JP"}
+
+
+@pytest.mark.parametrize("fonts", [True, False])
+def test_a_figure_of_predictions_says_once_what_no_font_has(fonts, tmp_path, request):
+    if not fonts:
+        request.getfixturevalue("without_fonts")
+    elif not plots.cjk_fonts():
+        pytest.skip("no font with these letters is installed")
+    paths = [tmp_path / f"{name}.png" for name in NAMES]
+    for path in paths:
+        Image.new("RGB", (32, 32)).save(path)
+    predictions = {path: Prediction("猫", 0.6, {"猫": 0.6, "狗": 0.4}) for path in paths}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        draw_figure(predictions, {path: torch.zeros(3, 32, 32) for path in paths}, tmp_path / "figure.png")
+    assert len(told) == (0 if fonts else 1) and (tmp_path / "figure.png").exists()
+    assert fonts or all(letter in str(told[0].message) for letter in "猫狗犬고")
 
 
 # ---- proxies ----

@@ -1,15 +1,31 @@
 """matplotlib figures of the course; each function takes `ax=None` and returns the Axes."""
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import warnings
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from torch import Tensor
+
+from tudui_course.errors import CourseWarning
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart (jfly.uni-koeln.de/color).
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+
+# Fonts with Chinese letters as Linux, macOS and Windows have them; most have Japanese and Korean ones, too.
+CJK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
+    "Droid Sans Fallback", "Noto Sans CJK JP", "AR PL UMing CN",
+    "PingFang SC", "Hiragino Sans GB", "Heiti SC", "Heiti TC", "STHeiti", "Songti SC", "Arial Unicode MS",
+    "Microsoft YaHei", "DengXian", "SimHei", "SimSun", "Microsoft JhengHei", "Yu Gothic", "Malgun Gothic",
+)  # fmt: skip
 
 
 def show_pictures(
@@ -39,6 +55,7 @@ def show_pictures(
             ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8)
     ax.imshow(sheet, interpolation="nearest")
     ax.set_axis_off()
+    make_legible(ax)
     return ax
 
 
@@ -83,6 +100,7 @@ def plot_confusion(matrix: Tensor, classes: Sequence[str], ax: Axes | None = Non
             colour = "white" if shares[row, column] > 0.5 else "black"
             ax.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=7)
     ax.figure.colorbar(image, ax=ax, label="share of the true class", fraction=0.046)
+    make_legible(ax)
     return ax
 
 
@@ -96,9 +114,48 @@ def plot_probabilities(top: Sequence[tuple[str, float]], ax: Axes | None = None)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.18), xticks=[0, 0.5, 1], xlabel="probability")
     ax.spines[["top", "right"]].set_visible(False)
+    make_legible(ax)
     return ax
 
 
 def new_axes(width: float = 6.4, height: float = 3.6) -> Axes:
     """Axes in a new figure of this size, in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def make_legible(artist: Artist) -> None:
+    """Let the texts of a figure or of Axes take letters that their font lacks from another one; say what none has."""
+    nowhere = set()
+    for text in artist.findobj(Text):
+        if lacking := letters_lacking(text.get_text(), text.get_fontfamily()):
+            text.set_fontfamily([*text.get_fontfamily(), *cjk_fonts()])
+            nowhere |= letters_lacking("".join(lacking), cjk_fonts())
+    if nowhere:
+        letters = "".join(sorted(nowhere)[:20])
+        sentence = (
+            f"no font here has {letters}: little boxes stand in. Install one that has them (for Chinese or Korean "
+            "on Debian, Ubuntu and Colab: apt install fonts-noto-cjk), and start Python anew."
+        )
+        warnings.warn(sentence, CourseWarning, stacklevel=3)
+
+
+def letters_lacking(text: str, families: Iterable[str]) -> set[str]:
+    """The letters of a text that none of these fonts has."""
+    letters = {letter for letter in text if letter > "~"}
+    for family in families if letters else ():
+        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+        font = font_manager.get_font(path)
+        letters = {letter for letter in letters if not font.get_char_index(ord(letter))}
+    return letters
+
+
+@functools.cache
+def cjk_fonts() -> list[str]:
+    """Those of `CJK_FONTS` that are here; matplotlib's own list, made once, knows none that was installed since."""
+    manager = font_manager.fontManager
+    if not any(font.name in CJK_FONTS for font in manager.ttflist):
+        for path in {*font_manager.findSystemFonts()} - {font.fname for font in manager.ttflist}:
+            with contextlib.suppress(Exception):  # a font that matplotlib can't use
+                manager.addfont(path)
+    here = {font.name for font in manager.ttflist}
+    return [name for name in CJK_FONTS if name in here]

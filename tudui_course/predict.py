@@ -1,5 +1,6 @@
 """One's own pictures: what a trained network takes them for."""
 
+import io
 import json
 import os
 import sys
@@ -18,8 +19,8 @@ from torchvision.transforms.functional import to_tensor
 from tudui_course.checkpoint import load_model
 from tudui_course.data.drawings import CLASSES
 from tudui_course.data.picture import open_picture
-from tudui_course.errors import InputError
-from tudui_course.plots import plot_probabilities
+from tudui_course.errors import InputError, StorageError
+from tudui_course.plots import make_legible, plot_probabilities
 from tudui_course.recipe import stored_recipe
 from tudui_course.runtime import choose_device
 
@@ -211,25 +212,36 @@ def draw_figure(predictions: dict[Path, Prediction], images: dict[Path, Tensor],
         predictions: of the files.
         images: what the network saw of them, (3, 32, 32) in [0, 1].
         path: the PNG file to write.
+
+    Raises:
+        StorageError: it can't be written; a figure that was there before is intact.
     """
     rows = list(predictions.items())[:MOST_ROWS]
     figure = Figure(figsize=(7, 1.9 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(1, 1, 1.4))
-    for (file, prediction), (original, seen, bars) in zip(rows, axes, strict=True):
-        original.imshow(np.asarray(open_picture(file, 256, crop=False)))
-        original.set_title(shortened(file.name), fontsize=9, parse_math=False)
-        seen.imshow(images[file].permute(1, 2, 0).numpy(), interpolation="nearest")
-        seen.set_title("as the network sees it", fontsize=9)
-        for ax in (original, seen):
-            ax.set_axis_off()
-        plot_probabilities(prediction.top(), ax=bars)
+    with warnings.catch_warnings(action="ignore"):  # of letters that no font has; below they are told at once
+        for (file, prediction), (original, seen, bars) in zip(rows, axes, strict=True):
+            original.imshow(np.asarray(open_picture(file, 256, crop=False)))
+            original.set_title(shortened(file.name), fontsize=9, parse_math=False)
+            seen.imshow(images[file].permute(1, 2, 0).numpy(), interpolation="nearest")
+            seen.set_title("as the network sees it", fontsize=9)
+            for ax in (original, seen):
+                ax.set_axis_off()
+            plot_probabilities(prediction.top(), ax=bars)
     if len(predictions) > MOST_ROWS:
         figure.suptitle(f"the first {MOST_ROWS} of {len(predictions)} pictures")
-    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks, boxes stand in for them
-        try:
-            figure.savefig(path, dpi=120, metadata={"Software": MADE_BY})
-        except OSError as error:
-            raise InputError(f"figure {path} can't be written: {error.strerror or error}.") from None
+    make_legible(figure)
+    drawn = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):  # matplotlib's, a line for each letter that no font has
+        figure.savefig(drawn, dpi=120, metadata={"Software": MADE_BY})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(drawn.getbuffer())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"figure {path} can't be written: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def shortened(name: str, length: int = 28) -> str:
