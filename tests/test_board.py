@@ -127,6 +127,38 @@ def test_an_event_file_that_is_held_open_costs_a_warning_and_no_point(tmp_path, 
     assert len(list(tmp_path.iterdir())) == 1, "removed by the next one"
 
 
+FULL = """
+import resource, sys
+from tudui_course.board import open_writer
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    with open_writer(sys.argv[1], [("train_loss", 1.0, step) for step in range(int(sys.argv[2]))]) as writer:
+        for step in range(2000):
+            writer.add_scalar("train_loss", 1.0, step)
+            writer.flush()
+except OSError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files stands for the full disk")
+@pytest.mark.parametrize("known", [0, 500])
+def test_a_full_disk_is_one_sentence_and_what_was_there_is_intact(tmp_path, known):
+    """During training, and while the points of the run so far are written."""
+    board.open_writer(tmp_path, [("train_loss", 7.0, 1)]).close()
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(known)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == (
+        f"StorageError the curves can't be written into {tmp_path} (File too large): make room, or choose another "
+        "folder; checkpoints that were saved before are intact.\n"
+    )
+    assert done.stderr == ""
+    if known:
+        assert board.read_scalars(tmp_path) == {"train_loss": [(1, 7.0)]}
+    board.open_writer(tmp_path, [("train_loss", 7.0, 1)]).close()
+    assert board.read_scalars(tmp_path) == {"train_loss": [(1, 7.0)]}
+
+
 def test_other_files_of_the_folder_stay(tmp_path):
     (tmp_path / "tudui_0.pth").write_bytes(b"weights")
     board.open_writer(tmp_path).close()

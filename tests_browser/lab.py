@@ -1,5 +1,6 @@
 """JupyterLab as a learner meets it: started by `make lab`, operated through its menus and editors."""
 
+import io
 import os
 import re
 import shutil
@@ -8,7 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from playwright.sync_api import ElementHandle, Page
+import numpy as np
+from PIL import Image
+from playwright.sync_api import ElementHandle, Locator, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_SETTINGS = ("TUDUI_HEADLESS", "TUDUI_PROGRESS", "TUDUI_HOME", "TQDM_DISABLE")  # of conftest.py; not a learner's
@@ -17,7 +20,7 @@ TEST_SETTINGS = ("TUDUI_HEADLESS", "TUDUI_PROGRESS", "TUDUI_HOME", "TQDM_DISABLE
 class Lab:
     """A running JupyterLab, with folders of its own: settings, notebooks (a copy), data and runs."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **variables: str) -> None:
         self.home, self.notebooks, self.temp = folder / "home", folder / "notebooks", folder / "temp"
         self.temp.mkdir()
         shutil.copytree(ROOT / "notebooks", self.notebooks, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -28,6 +31,7 @@ class Lab:
         environment |= {"TUDUI_HOME": str(self.home), "TMPDIR": str(self.temp), "IPYTHONDIR": str(folder / "ipython")}
         for kind in ("CONFIG", "DATA", "RUNTIME"):
             environment[f"JUPYTER_{kind}_DIR"] = str(folder / kind.lower())
+        environment |= variables
         options = f"--no-browser --expose-app-in-browser --ServerApp.port={port}"
         options += f" --ServerApp.root_dir={self.notebooks}"
         self.log = folder / "lab.log"
@@ -144,3 +148,9 @@ def write_and_run(page: Page, cell_id: str, code: str) -> str:
 
 def count_of(page: Page, cell_id: str) -> int:
     return next(cell for cell in cells(page) if cell["id"] == cell_id)["execution_count"] or 0
+
+
+def ink(chart: Locator) -> int:
+    """How many pixels of a chart are neither white nor grey, as its grid is: TensorBoard draws on a canvas."""
+    pixels = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("RGB")).astype(int)
+    return int((pixels.max(2) - pixels.min(2) > 15).sum())

@@ -1,16 +1,13 @@
 """JupyterLab as `make lab` opens it for somebody who has never used it."""
 
-import io
 import json
 import re
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from lab import ROOT, Lab, choose, errors, run_all, show_cell, text_of, wait_until_ready, write_and_run
-from PIL import Image
+from lab import ROOT, Lab, choose, errors, ink, run_all, show_cell, text_of, wait_until_ready, write_and_run
 
 from conftest import free_port
 from tudui_course.board import read_scalars
@@ -141,12 +138,6 @@ def test_tensorboard_draws_the_curves_in_the_notebook(board, lab, picture):
             assert ink(card.locator("line-chart .series-view")) > 300, tag
         assert set(frame.locator(".group-title").all_inner_texts()) == {"Pinned", *curves}, "another folder's curves"
     assert watch.take(harmless=HARMLESS) == []
-
-
-def ink(chart) -> int:
-    """How many pixels of a chart are neither white nor grey, as its grid is: TensorBoard draws on a canvas."""
-    pixels = np.asarray(Image.open(io.BytesIO(chart.screenshot())).convert("RGB")).astype(int)
-    return int((pixels.max(2) - pixels.min(2) > 15).sum())
 
 
 def test_tensorboard_ends_with_the_kernel(board, lab):

@@ -1,6 +1,7 @@
 """Get what the browser tests need beside Python packages: a Chromium, and axe-core. Prints the browser's path.
 
-A browser named by CHROMIUM or found on the PATH is used; else Debian's or Ubuntu's package is installed, as root.
+A browser named by CHROMIUM or found on the PATH is used; else Debian's or Ubuntu's package is installed, as
+root, and a font with Chinese letters, too.
 axe-core, which looks for what hinders people with disabilities, comes from npm into build/browser.
 """
 
@@ -43,6 +44,14 @@ def get_browser() -> str:
              "make browser CHROMIUM=/path/to/chrome")  # fmt: skip
 
 
+def get_font() -> None:
+    """Install a font with Chinese letters where there is none, or every screenshot shows boxes."""
+    lister = shutil.which("fc-list")
+    missing = lister and not subprocess.run([lister, ":lang=zh"], capture_output=True).stdout.strip()
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        subprocess.run(["apt-get", "install", "-qq", "-y", "fonts-noto-cjk"], check=True, stdout=sys.stderr)
+
+
 def get_axe() -> None:
     """Put axe-core into build/browser."""
     package = AXE_SCRIPT.with_name("package.json")
@@ -58,4 +67,6 @@ def get_axe() -> None:
 
 if __name__ == "__main__":
     get_axe()
-    print(get_browser())
+    browser = get_browser()
+    get_font()
+    print(browser)

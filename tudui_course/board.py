@@ -1,6 +1,7 @@
 """TensorBoard: write curves without gaps or doubles, read them back, show them in a notebook."""
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -12,17 +13,19 @@ import threading
 import time
 import urllib.request
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tudui_course.errors import CourseWarning, NotFoundError
+from tudui_course.errors import CourseWarning, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+EVENTS = "events.out.tfevents.*"  # as in run_folder, which would bring torch into the server
 
 
 def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWriter":
@@ -34,23 +37,68 @@ def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWr
     Args:
         log_dir: made if missing.
         points: (tag, value, step, time in seconds since 1970) of the run so far; without a time it is now.
+
+    Raises:
+        StorageError: the points can't be written; the older files are still there. The writer raises it later on, too.
     """
     from torch.utils.tensorboard import SummaryWriter  # here: the server, below, does without torch
 
+    silence_writers()
     log_dir = Path(log_dir)
-    older = list(log_dir.glob("events.out.tfevents.*"))
-    # purge_step tells TensorBoard to forget what it has read before, and readers what stands in an older file.
-    writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
-    for tag, value, step, *when in points:
-        writer.add_scalar(tag, value, step, *when)
-    writer.flush()
+    older = set(log_dir.glob(EVENTS))
+    try:
+        # purge_step tells TensorBoard to forget what it has read before, and readers what stands in an older file.
+        writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
+        for tag, value, step, *when in points:
+            writer.add_scalar(tag, value, step, *when)
+        writer.flush()
+    except OSError as error:
+        for path in set(log_dir.glob(EVENTS)) - older:
+            with contextlib.suppress(OSError):  # Windows, where the writer's thread still has it open
+                path.unlink(missing_ok=True)
+        raise unwritable(log_dir, error) from None
     for path in older:
         try:
             path.unlink()
         except OSError as error:  # Windows, while a TensorBoard has it open; its points count no more
             sentence = f"{path} could not be removed ({error.strerror}): remove it when TensorBoard is closed."
             warnings.warn(sentence, CourseWarning, stacklevel=2)
+    for name in ("add_scalar", "flush", "close"):
+        setattr(writer, name, in_a_sentence(getattr(writer, name), log_dir))
     return writer
+
+
+def unwritable(log_dir: Path, error: OSError) -> StorageError:
+    """The sentence about curves that can't be written."""
+    return StorageError(
+        f"the curves can't be written into {log_dir} ({error.strerror or error}): make room, or choose another folder; "
+        "checkpoints that were saved before are intact."
+    )
+
+
+def in_a_sentence(method: Callable, log_dir: Path) -> Callable:
+    """The same method of a writer, raising StorageError where it raises the system's own."""
+
+    @functools.wraps(method)
+    def call(*args: object, **kwargs: object) -> object:
+        try:
+            return method(*args, **kwargs)
+        except OSError as error:
+            raise unwritable(log_dir, error) from None
+
+    return call
+
+
+@functools.cache
+def silence_writers() -> None:
+    """Print no traceback from the threads in which TensorBoard writes: what they meet, the writer raises as well."""
+    before = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        if not (isinstance(failure.exc_value, OSError) and type(failure.thread).__module__.startswith("tensorboard.")):
+            before(failure)
+
+    threading.excepthook = hook
 
 
 def read_scalars(log_dir: Path | str) -> dict[str, list[tuple[int, float]]]:
@@ -59,7 +107,7 @@ def read_scalars(log_dir: Path | str) -> dict[str, list[tuple[int, float]]]:
     Raises:
         NotFoundError: there are no event files.
     """
-    if not list(Path(log_dir).glob("events.out.tfevents.*")):
+    if not list(Path(log_dir).glob(EVENTS)):
         raise NotFoundError(f"{log_dir} holds no TensorBoard files: train first, or give the folder of a run.")
     events = EventAccumulator(str(log_dir), size_guidance={"scalars": 0})
     events.Reload()
