@@ -23,7 +23,7 @@ from tudui_course.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from tudui_course.errors import CourseWarning
+from tudui_course.errors import CourseWarning, DamagedError
 from tudui_course.metrics import EpochResult
 from tudui_course.model import Tudui, TuduiNorm
 from tudui_course.resume import EpochRecord, Progress
@@ -305,6 +305,28 @@ def test_a_checkpoint_is_not_restored_into_another_network(saved):
     other = TuduiNorm(3)
     with pytest.raises(ValueError, match="another network than TuduiNorm"):
         restore(read_checkpoint(saved[0]), other, torch.optim.SGD(other.parameters(), lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        (
+            "random",
+            {"numpy": {"keys": [0] * 624, "position": 10**9, "has_gauss": 0, "gauss": 0.0}},
+        ),  # numpy would crash
+        ("random", {"numpy": {"keys": [-1] * 624, "position": 0, "has_gauss": 0, "gauss": 0.0}}),
+        ("random", {"torch": torch.zeros(3)}),
+        ("random", {"python": 5}),
+        ("optimizer", {"param_groups": []}),
+        ("progress", {"history": [5]}),
+    ],
+)
+def test_a_state_that_can_not_be_put_back_is_told_in_a_sentence(saved, part, change):
+    content = read_checkpoint(saved[0])
+    with pytest.raises(
+        DamagedError, match=r"tudui_0\.pth holds a state that can't be put back \(.+\); use another one"
+    ):
+        restore({**content, part: {**content[part], **change}}, *saved[1:4], path=saved[0])
 
 
 def test_a_newer_version_is_refused(saved):

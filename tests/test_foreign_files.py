@@ -4,9 +4,11 @@ import copyreg
 import functools
 import importlib
 import importlib.machinery
+import io
 import operator
 import os
 import pickle
+import pickletools
 import random
 import runpy
 import struct
@@ -22,9 +24,11 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from tudui_course import cli
+from tudui_course import cli, pickles
 from tudui_course.checkpoint import convert, load_model, read_checkpoint, restore, save_checkpoint
 from tudui_course.errors import DamagedError
 from tudui_course.foreign import open_file
@@ -172,6 +176,43 @@ def test_variants_of_the_same_network_are_read(lesson, tmp_path, change):
     assert all(value.dtype == torch.float32 for value in weights.values())
 
 
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary(min_size=1)
+)
+dtypes = st.sampled_from([torch.float32, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64])
+tensors = st.builds(
+    lambda shape, dtype: torch.arange(24).to(dtype).as_strided(shape, [2, 1, 3][: len(shape)], 1),
+    st.lists(st.integers(0, 3), max_size=3), dtypes,
+)  # fmt: skip
+leaves = plain | tensors | dtypes | st.just(torch.Size([2, 3])) | st.just(torch.device("cuda:1"))
+contents = st.recursive(
+    leaves, lambda c: st.lists(c) | st.tuples(c, c) | st.dictionaries(st.text() | st.integers(-9, 9), c), max_leaves=9
+)
+
+
+def same(one, other):
+    """Whether two values are of the same types, tensors of the same numbers in the same order."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and one.stride() == other.stride() and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and same(list(one.items()), list(other.items()))
+    if isinstance(one, list | tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and one == other
+
+
+@given(st.dictionaries(st.text(), contents), st.booleans())
+def test_what_is_read_is_what_torch_would_have_read(tmp_path_factory, content, form):
+    path = tmp_path_factory.getbasetemp() / "any.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=form)
+    assert same(open_file(path).content, torch.load(path, weights_only=True))
+
+
 def test_reading_draws_no_random_number_and_changes_no_list_of_allowed_classes(lesson, tmp_path):
     torch.save(lesson(), tmp_path / "m.pth")
     before, allowed = torch.get_rng_state(), torch.serialization.get_safe_globals()
@@ -187,7 +228,7 @@ def test_the_command_says_what_it_converted_and_replaces_nothing_unasked(tudui, 
     old, new = made / "model-model-old-cuda:0.pth", tmp_path / "a" / "b" / "new.pth"
     code, output, errors = tudui("convert", old, new)
     assert (code, errors) == (0, "")
-    assert "understood  the weights of a whole model, model.Tudui, were taken; its code was not run" in output
+    assert "understood  the weights of a whole model, model.Tudui, were taken; its code was not run, its" in output
     assert "145,578 parameters" in output and "optimizer" in output
     before = new.read_bytes()
     code, output, errors = tudui("convert", old, new)
@@ -658,8 +699,8 @@ def test_the_structure_decides_not_the_names(monkeypatch, tmp_path, module, name
     for form in (True, False):
         torch.save(model, tmp_path / "m.pth", _use_new_zipfile_serialization=form)
         loaded, content = load_model(tmp_path / "m.pth")
-        told = f"the weights of a whole model, {module}.{name}, were taken; its code was not run"
-        assert content["said"][0] == told
+        told = f"a whole model, {module}.{name}, were taken; its code was not run, its forward() not looked at"
+        assert content["said"][0].endswith(told)
         assert torch.equal(loaded(images), model(images))
     torch.save(model.state_dict(), tmp_path / "s.pth")
     loaded, _ = load_model(tmp_path / "s.pth")
@@ -695,6 +736,39 @@ def test_what_is_wrapped_is_unwrapped_and_said(tmp_path, network, name):
     assert type(loaded) is network and torch.equal(loaded(images), model(images))
 
 
+def with_numbers(numbers, *prefixes):
+    """Tudui's weights, layer by layer under these numbers and prefixes."""
+    old = [name.rpartition(".") for name in Tudui().state_dict()]
+    layers = list(dict.fromkeys(layer for layer, _, _ in old))
+    new = dict(
+        zip(layers, [f"{prefix}{number}" for prefix, number in zip(prefixes, numbers, strict=True)], strict=True)
+    )
+    return {
+        f"{new[layer]}.{kind}": value
+        for (layer, _, kind), value in zip(old, Tudui().state_dict().values(), strict=True)
+    }
+
+
+def test_numbers_that_leave_room_for_a_relu_are_no_tudui(tmp_path):
+    for numbers, prefixes, told in [
+        ((0, 3, 6, 10, 12), [""] * 5, "from 0.bias to 3.weight it is 3 layers, not 2"),
+        ((0, 2, 4, 1, 3), ["f."] * 3 + ["c."] * 2, "from c.1.bias to c.3.weight it is 2 layers, not 1"),
+    ]:
+        torch.save(with_numbers(numbers, *prefixes), tmp_path / "w.pth")
+        with pytest.raises(ValueError, match=f"another network than Tudui: {told}"):
+            load_model(tmp_path / "w.pth")
+    for numbers, prefixes in [((3, 5, 7, 1, 2), ["f."] * 3 + ["c."] * 2), ((1, 2, 3, 1, 2), ["conv"] * 3 + ["fc"] * 2)]:
+        torch.save(with_numbers(numbers, *prefixes), tmp_path / "w.pth")
+        (said,) = load_model(tmp_path / "w.pth")[1]["said"]
+        assert "the same order and shapes; layers without any, a ReLU for example, can't be seen" in said
+
+
+def test_the_order_of_names_that_are_the_courses_means_nothing(tmp_path):
+    model = Tudui(5)
+    torch.save(dict(sorted(model.state_dict().items())), tmp_path / "w.pth")
+    assert same(dict(load_model(tmp_path / "w.pth")[0].state_dict()), dict(model.state_dict()))
+
+
 def test_tensors_of_other_shapes_are_not_taken_for_the_lessons(tmp_path):
     weights = list(Tudui().state_dict().items())
     weights[2], weights[4] = weights[4], weights[2]
@@ -711,8 +785,8 @@ def test_the_last_layer_says_how_many_classes_there_are(tmp_path, classes):
 
 
 def test_names_that_do_not_fit_the_last_layer_are_counted(tmp_path):
-    save_checkpoint(tmp_path / "c.pth", Tudui(3), classes=[str(number) for number in range(1_000_000)])
-    with pytest.raises(ValueError, match="names 1,000,000 classes for a network of 3"):
+    save_checkpoint(tmp_path / "c.pth", Tudui(3), classes=[str(number) for number in range(100_000)])
+    with pytest.raises(ValueError, match="names 100,000 classes for a network of 3"):
         load_model(tmp_path / "c.pth")
     torch.save({**Tudui().state_dict(), "model1.8.bias": torch.zeros(1_000_000)}, tmp_path / "c.pth")
     with pytest.raises(ValueError, match="a network of 1,000,000 classes; this course's have 1 to 10,000"):
@@ -749,6 +823,13 @@ def doubled(times):
     return b")" + b"2\x86" * times  # DUP, TUPLE2
 
 
+def sequential(number):
+    """A Sequential that holds the one before it twice; kept in the memo under its number."""
+    parts = b"".join(text(name) + b"j" + struct.pack("<I", number - 1) for name in "ab") if number else b""
+    state = b"}(" + text("_parameters") + b"}" + text("_buffers") + b"}" + text("_modules") + b"}(" + parts + b"uu"
+    return b"ctorch.nn.modules.container\nSequential\n)\x81" + state + b"br" + struct.pack("<I", number) + b"0"
+
+
 BOMBS = {
     "a tuple doubled as a key": opcodes(b"}", doubled(64), b"Ns"),
     "an OrderedDict of such a key": opcodes(b"ccollections\nOrderedDict\n]", doubled(64), b"N\x86a\x85R"),
@@ -761,6 +842,15 @@ BOMBS = {
     "a Counter": opcodes(b"ccollections\nCounter\n]", doubled(64), b"a\x85R"),
     "a long of 100,000 digits": opcodes(b"\x8b", struct.pack("<i", 50_000), b"\x7f" * 50_000),
     "half a million nested tuples": opcodes(b")", b"\x85" * 500_000),
+    "a doubled tuple as a value": opcodes(b"}", text("settings"), doubled(64), b"s"),
+    "keys of one hash": opcodes(
+        b"}(", *[b"\x8a\x0a" + ((2**61 - 1) * k).to_bytes(10, "little") + b"N" for k in range(1, 60_000)], b"u"
+    ),
+    "a long name again and again": b"\x80\x04" + text("a" * 1_000_000) + b"\x94" + b"h\x00h\x00\x930" * 20_000 + b"N.",
+    "bytes again and again": opcodes(
+        text("a" * 1_000_000), b"q\x000](", *[b"c_codecs\nencode\nh\x00", text("latin1"), b"\x86R"] * 20_000, b"e"
+    ),
+    "a Sequential doubled": opcodes(*[sequential(number) for number in range(64)], b"K\x3f0j\x3f\0\0\0"),
 }
 
 
@@ -772,6 +862,55 @@ def test_a_bomb_is_refused_at_once(tmp_path, name, container):
     started = time.monotonic()
     assert_refused(path, load_model)
     assert time.monotonic() - started < 20  # the doubled tuples would take centuries
+
+
+def test_a_file_takes_only_so_many_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "MOST_STEPS", 100_000)
+    write(tmp_path / "bomb.pth", opcodes(b"}", b"N0" * 40_000), "zip")
+    assert open_file(tmp_path / "bomb.pth").content == {}
+    write(tmp_path / "bomb.pth", opcodes(b"}", b"N0" * 60_000), "zip")
+    assert_refused(tmp_path / "bomb.pth", load_model, "damaged")
+    torch.save({"a": [list(range(50_000))] * 3}, tmp_path / "bomb.pth")  # in the file once
+    assert_refused(tmp_path / "bomb.pth", load_model, "damaged")
+
+
+def test_an_archive_has_only_so_many_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "MOST_RECORDS", 20)
+    torch.save(Tudui().state_dict(), tmp_path / "m.pth")
+    load_model(tmp_path / "m.pth")
+    rezip(tmp_path / "m.pth", lambda records: records.update({f"archive/{number}": b"" for number in range(20)}))
+    assert_refused(tmp_path / "m.pth", load_model, "damaged")
+
+
+def without_its_numbers(path):
+    """The old format: torch would hand out whatever lies in the memory as the weights."""
+    torch.save(Tudui().state_dict(), path, _use_new_zipfile_serialization=False)
+    file = io.BytesIO(path.read_bytes())
+    for _ in range(4):
+        list(pickletools.genops(file))
+    path.write_bytes(file.getvalue()[: file.tell()] + pickle.dumps([], 2))
+
+
+def beyond_its_numbers(path):
+    """A shape that takes more numbers than there are."""
+    torch.save(Tudui().state_dict(), path, _use_new_zipfile_serialization=False)
+    raw = path.read_bytes()
+    size = raw.index(b"K\x0aK\x40\x86")  # (10, 64), the shape of the last weight
+    path.write_bytes(raw[: size + 1] + b"\x63" + raw[size + 2 :])
+
+
+def test_no_weights_come_from_outside_of_the_file(tmp_path):
+    beyond_its_numbers(tmp_path / "m.pth")
+    assert_refused(tmp_path / "m.pth", load_model, "damaged")
+    without_its_numbers(tmp_path / "m.pth")
+    assert torch.load(tmp_path / "m.pth", weights_only=True)["model1.8.weight"].shape == (10, 64)  # torch does
+    assert_refused(tmp_path / "m.pth", load_model, "damaged")
+
+
+def test_a_sign_beside_the_numbers_is_not_overlooked(tmp_path):
+    torch.save({**Tudui().state_dict(), "model1.8.bias": torch._neg_view(torch.ones(10))}, tmp_path / "m.pth")
+    assert torch.load(tmp_path / "m.pth", weights_only=True)["model1.8.bias"][0] == -1
+    assert_refused(tmp_path / "m.pth", load_model, "damaged")
 
 
 def claim_terabytes(path):
@@ -827,13 +966,15 @@ def test_no_flipped_bit_changes_a_value_unnoticed(tmp_path, version):
 
 
 def test_a_damaged_checkpoint_is_told_with_the_sound_ones_beside_it(tmp_path):
-    for epoch in range(3):
+    for epoch in range(7):
         save_checkpoint(tmp_path / f"tudui_{epoch}.pth", Tudui())
-    for epoch in (0, 2):
+    for epoch in (4, 6):
         raw = (tmp_path / f"tudui_{epoch}.pth").read_bytes()
         (tmp_path / f"tudui_{epoch}.pth").write_bytes(flipped(raw, len(raw) // 2, 3))
-    with pytest.raises(DamagedError, match=r"tudui_2.pth is damaged .*\. Sound ones beside it: tudui_1.pth\.$"):
-        load_model(tmp_path / "tudui_2.pth")
+    with pytest.raises(
+        DamagedError, match=r"tudui_6.pth is damaged .*\. Sound .* it: tudui_5.pth, tudui_3.pth, tudui_2.pth\.$"
+    ):
+        load_model(tmp_path / "tudui_6.pth")
 
 
 # Whole models of the lesson whose zip archive or storages have been tampered with.
@@ -872,13 +1013,13 @@ TAMPERED = {
 }
 
 
-@pytest.mark.parametrize("read", [load_model, convert_to_new])
+@pytest.mark.parametrize("content", ["whole", "weights"])
 @pytest.mark.parametrize("name", TAMPERED)
-def test_a_tampered_archive_is_refused(name, read, lesson, tmp_path):
+def test_a_tampered_archive_is_refused(name, content, lesson, tmp_path):
     path = tmp_path / "m.pth"
-    torch.save(lesson(), path)
+    torch.save(lesson() if content == "whole" else lesson().state_dict(), path)
     TAMPERED[name](path)
-    assert_refused(path, read)
+    assert_refused(path, convert_to_new)
     assert {entry.name for entry in tmp_path.iterdir()} == {"m.pth"} and not os.path.exists("/tmp/evil.py")
 
 
@@ -905,11 +1046,14 @@ def test_the_oldest_format_a_tar_is_refused(read, canary):
 def test_a_name_can_not_write_to_the_terminal(read, tmp_path):
     write(tmp_path / "evil.pth", b"\x80\x02cos\x1b[2J\nsystem\x07" + b"x" * 500 + b"\n)R.", "zip")
     assert_refused(tmp_path / "evil.pth", read, "os?[2J.system?xxx")
+    torch.save({**Tudui().state_dict(), "\x1b[2J" + "x" * 5000: torch.ones(1)}, tmp_path / "evil.pth")
+    assert_refused(tmp_path / "evil.pth", read, 'Unexpected key(s) in state_dict: "?[2Jxxx')
 
 
 @pytest.mark.parametrize(
     "change",
     [
+        {"settings": {"limit": "many"}}, {"progress": None}, {"progress": {}},
         {"version": "2"}, {"version": None}, {"network": ["Tudui"]}, {"model": None}, {"model": {"model1.0.weight": 5}},
         {"model": {}}, {"settings": None}, {"classes": 10}, {"classes": [1, 2]},
     ],

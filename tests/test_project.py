@@ -91,7 +91,7 @@ def test_files_are_loaded_without_running_their_code():
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
     ]
-    assert len(loads) >= 2
+    assert loads
     for call in loads:
         assert "weights_only=True" in [ast.unparse(keyword) for keyword in call.keywords]
 

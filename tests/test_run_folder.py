@@ -196,3 +196,18 @@ def test_a_stopped_first_epoch_does_not_go_on_with_other_pictures(pictures, sett
         path.unlink()
     with pytest.raises(InputError, match="the pictures or their classes have changed"):
         run.train(mine, tmp_path / "run", resume=True)
+
+
+def test_a_folder_that_was_filled_before_it_was_locked_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUDUI_HOME", str(tmp_path))
+    lock = run_folder.make_and_lock
+
+    def late(path):
+        made_and_lock = lock(path)
+        if path.name == "same":  # another run came and went
+            (path / "tudui_0.pth").touch()
+        return made_and_lock
+
+    monkeypatch.setattr(run_folder, "make_and_lock", late)
+    with run_folder.claim(None, "same") as folder:
+        assert folder.name == "same-2"

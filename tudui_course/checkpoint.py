@@ -1,10 +1,11 @@
 """Checkpoints: written whole or not at all, read without running foreign code, resumed to the bit."""
 
 import io
+import itertools
 import os
 import random
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from tudui_course.model import MODELS
 from tudui_course.resume import Progress
 from tudui_course.run_folder import BEST, INTERRUPTED, checkpoints
 from tudui_course.runtime import short_path
+from tudui_course.settings import Settings
+from tudui_course.whole_model import printable
 
 FORMAT = "tudui_course checkpoint"
 VERSION = 2  # 2: knows the data; version 1 is read, too
@@ -138,11 +141,25 @@ def check_checkpoint(content: dict, path: Path | str) -> dict:
         {"network", "settings", "progress", "optimizer", "random"} <= content.keys()
         and is_state_dict(content.get("model"))
         and isinstance(content["network"], str)
-        and isinstance(content["settings"], dict)
+        and are_settings(content["settings"])
+        and is_progress(content["progress"])
         and (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
     ):
         raise DamagedError(f"{path} is damaged; {OTHERS}")
     return content
+
+
+def are_settings(stored: object) -> bool:
+    """Whether it is a dict in which what `Settings` knows is of the same type as there."""
+    types = {field.name: type(field.default) for field in fields(Settings)} | {"lr": float | int | None}
+    return isinstance(stored, dict) and all(
+        isinstance(stored[name], types[name]) for name in types.keys() & stored.keys()
+    )
+
+
+def is_progress(stored: object) -> bool:
+    """Whether it is a dict with the counts that `Progress` has."""
+    return isinstance(stored, dict) and all(type(stored.get(name)) is int for name in ("epoch", "step", "batch"))
 
 
 def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
@@ -184,7 +201,8 @@ def read_tensors(path: Path | str) -> Opened:
     except PermissionError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from None
     except DamagedError as error:
-        sound = ", ".join(other.name for other in checkpoints(path.parent) if other != path and is_sound(other))
+        sound = (other.name for other in checkpoints(path.parent) if other != path and is_sound(other))
+        sound = ", ".join(itertools.islice(sound, 3))
         raise DamagedError(f"{error} Sound ones beside it: {sound}." if sound else str(error)) from None
 
 
@@ -205,15 +223,15 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
         device: where to put the model.
 
     Returns:
-        The model in eval mode, and what else the checkpoint held (settings, classes, progress ...); of another file
-        under "said" what was made of it, a sentence each.
+        The model in eval mode, and what else the checkpoint held (settings, classes, progress ...); under "said" what
+        was made of another file, a sentence each.
 
     Raises:
         NotFoundError, InputError: as for `read_checkpoint`, or the weights belong to another network.
     """
     content, said = read_tensors(path)
     if content.get("format") == FORMAT:
-        content = check_checkpoint(content, path)
+        content = {**check_checkpoint(content, path), "said": []}
     else:
         network, weights, more = recognise(content, Path(path))
         content = {"network": network, "model": weights, "settings": {}, "classes": None, "said": said + more}
@@ -221,7 +239,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
         raise InputError(
             f"{path} belongs to the network {content['network']!r}; this package knows {', '.join(MODELS)}."
         )
-    count = class_count(list(content["model"].values())[-1], Path(path))
+    count = class_count(content["model"], content["network"], Path(path))
     if content["classes"] and len(content["classes"]) != count:
         raise InputError(f"{path} names {len(content['classes']):,} classes for a network of {count:,}.")
     model = MODELS[content["network"]](count)
@@ -260,10 +278,8 @@ def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:
     try:
         model.load_state_dict(state_dict)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise InputError(
-            f"{path} holds the weights of another network than {type(model).__name__}: {first.rstrip('.')}."
-        ) from None
+        first = printable(str(error).splitlines()[1].strip(), 200).rstrip(".")
+        raise InputError(f"{path} holds the weights of another network than {type(model).__name__}: {first}.") from None
 
 
 def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=None, path: Path | str = "checkpoint"):
@@ -273,15 +289,21 @@ def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=
 
     Returns:
         The `Progress` to hand to `fit`.
+
+    Raises:
+        InputError: it holds weights alone, those of another network, or what can't be put back.
     """
     if checkpoint["optimizer"] is None:
         raise InputError(f"{path} holds weights alone, without what it takes to go on training; start another run.")
     load_weights(model, checkpoint["model"], path)
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    if scheduler is not None:
-        scheduler.load_state_dict(checkpoint["scheduler"])
-    set_random_state(checkpoint["random"])
-    return Progress.from_dict(checkpoint["progress"])
+    try:
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        if scheduler is not None:
+            scheduler.load_state_dict(checkpoint["scheduler"])
+        set_random_state(checkpoint["random"])
+        return Progress.from_dict(checkpoint["progress"])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedError(f"{path} holds a state that can't be put back ({printable(error)}); {OTHERS}") from error
 
 
 def random_state() -> dict:
@@ -311,6 +333,8 @@ def set_random_state(state: dict) -> None:
     torch.set_rng_state(state["torch"])
     numpy, python = state["numpy"], state["python"]
     keys = np.array(numpy["keys"], dtype=np.uint32)
+    if not 0 <= numpy["position"] <= len(keys):  # numpy reads there without looking
+        raise ValueError(f"position {numpy['position']} of {len(keys)}")
     np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["gauss"]))
     random.setstate((python["version"], tuple(python["numbers"]), python["gauss_next"]))
     # Format version 1 knew CUDA alone.

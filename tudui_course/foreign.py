@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tudui_course.errors import DamagedError, InputError
 from tudui_course.model import MODELS, MOST_CLASSES
-from tudui_course.pickles import STORAGE, Call, Notes, unpack_old, unpack_zip
+from tudui_course.pickles import STORAGE, Call, Notes, content_of, unpack_old, unpack_zip
 from tudui_course.whole_model import OtherNetworkError, printable, weights_of
 
 TENSORS = re.compile(
@@ -22,7 +22,7 @@ NETWORK = re.compile(
 )
 WRAPPERS = ("model_state_dict", "state_dict", "model_state", "model", "net", "network", "weights")
 PREFIXES = ("_orig_mod.", "module.")  # torch.compile's, DataParallel's
-MOST_BYTES = 1 << 30  # of a file; a checkpoint of this course has about one million
+MOST_BYTES = 1 << 28  # of a file; a checkpoint of this course has about one million
 OTHERS = "use another one, for example an earlier epoch's."
 
 
@@ -56,12 +56,8 @@ def open_file(path: Path) -> Opened:
     raw = path.read_bytes()
     if known := what_else(raw):
         raise DamagedError(f"{path} {known}")
-    notes, model, weights, failure = (
-        Notes(),
-        None,
-        {},
-        DamagedError(f"{path} is damaged or no checkpoint at all; {OTHERS}"),
-    )
+    failure = DamagedError(f"{path} is damaged or no checkpoint at all; {OTHERS}")
+    notes, model, weights = Notes(), None, {}
     try:
         file = io.BytesIO(raw)
         unpack = unpack_zip if raw[:4] == b"PK\x03\x04" else unpack_old
@@ -69,8 +65,7 @@ def open_file(path: Path) -> Opened:
         if isinstance(model, Call) and model.is_object:
             weights = weights_of(model, read_storage)
         elif not foreign(notes, model):
-            notes.refuse_calls()
-            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+            content = content_of(model, read_storage, notes.steps.spent)
             if isinstance(content, dict):
                 return Opened(content, [])
             failure = InputError(f"{path} holds {describe(content)}, not a checkpoint.")
@@ -85,7 +80,8 @@ def open_file(path: Path) -> Opened:
         )
     if not weights:
         raise failure
-    return Opened(weights, [f"the weights of a whole model, {printable(model.name)}, were taken; its code was not run"])
+    said = f"the weights of a whole model, {printable(model.name)}, were taken; its code was not run"
+    return Opened(weights, [said + ", its forward() not looked at"])
 
 
 def what_else(raw: bytes) -> str:
@@ -157,20 +153,45 @@ def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[s
             content = {name.removeprefix(prefix): value for name, value in content.items()}
             said.append(f"the prefix {prefix!r} was taken off the names")
     network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
-    classes = class_count(list(content.values())[-1], path)
+    classes = class_count(content, network, path)
     with torch.device("meta"):  # shapes without memory
         wanted = MODELS[network](classes).state_dict()
     if content.keys() != wanted.keys():
-        pairs = zip(wanted, content.items(), strict=False)
-        renamed = {name: value for name, (_, value) in pairs}
+        renamed = dict(zip(wanted, content.values(), strict=False))
         if len(content) == len(wanted) and all(renamed[name].shape == wanted[name].shape for name in wanted):
-            said.append(f"its tensors have other names than {network}'s, but the same order and shapes")
+            refuse_gaps(list(content), list(wanted), f"{path} holds another network than {network}")
+            said.append(
+                f"its tensors have other names than {network}'s, but the same order and shapes; layers without any, "
+                "a ReLU for example, can't be seen in them"
+            )
             content = renamed
     return network, content, said
 
 
-def class_count(last: Tensor, path: Path) -> int:
-    """How many classes a network has, by the last tensor of its state_dict, the bias of the last layer."""
+def refuse_gaps(found: list[str], wanted: list[str], message: str) -> None:
+    """Raise InputError where the numbers in a state_dict's names leave room for other layers than the course's.
+
+    Between "features.0.weight" and "features.3.weight" lie two layers without tensors: not a MaxPool2d alone.
+    """
+
+    def place(name: str) -> tuple[str, int]:
+        *above, number, _ = ["", *name.split(".")]
+        return ".".join(above), int(number) if re.fullmatch(r"[0-9]{1,4}", number) else -1
+
+    for one, two, first, second in zip(found, found[1:], wanted, wanted[1:], strict=False):
+        (above, start), (same, end) = place(one), place(two)
+        step = place(second)[1] - place(first)[1]
+        if above == same and min(start, end) >= 0 and end - start != step:
+            raise InputError(
+                f"{message}: from {printable(one)} to {printable(two)} it is {end - start} layers, not {step}."
+            )
+
+
+def class_count(weights: dict[str, Tensor], network: str, path: Path) -> int:
+    """How many classes a network has, by the bias of its last layer, or else by its last tensor."""
+    with torch.device("meta"):
+        name = list(MODELS[network]().state_dict())[-1]
+    last = weights.get(name, list(weights.values())[-1])
     count = len(last) if last.dim() == 1 else 10  # what is no bias belongs to another network, which is told later
     if not 1 <= count <= MOST_CLASSES:
         raise InputError(f"{path} holds a network of {count:,} classes; this course's have 1 to {MOST_CLASSES:,}.")

@@ -2,9 +2,11 @@
 
 A pickle is a program for a small stack machine that may call any function it can name, build keys that take for ever to
 hash and ask for any amount of memory; torch.load(weights_only=True) stops the first, not the rest. Here every call is
-left out: a name stays a name, a call becomes a note of what would have been called.
+left out: a name stays a name, a call becomes a note of what would have been called. Tensors are made from such notes
+and the bytes beside them: torch never opens the file itself, which it might understand in another way than we do.
 """
 
+import functools
 import io
 import pickletools
 import re
@@ -15,16 +17,22 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import torch
+from torch import Tensor
 
 DTYPES = {
     "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
     "Byte": torch.uint8, "Char": torch.int8, "Short": torch.int16, "Int": torch.int32, "Long": torch.int64,
-    "Bool": torch.bool,
+    "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128,
 }  # fmt: skip
+DTYPE_NAMES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+PLAIN_CALLS = {"torch.Size": torch.Size, "torch.device": torch.device}
 STORAGE = re.compile(r"torch\.(?:cuda\.)?(\w+)Storage")
-CALLS = re.compile(r"torch\._utils\.(_rebuild_tensor_v2|_rebuild_parameter)|torch\.(Size|device)|_codecs\.encode")
 OLD_FORMAT = [0x1950A86A20F9469CFC6C, 1001]  # how files begin that are no zip archives: magic number and version
-ReadStorage = Callable[[str, int], bytes]  # the storage of this key, which has to hold so many bytes
+MOST_STEPS = 5_000_000  # of a pickle: some ten seconds; a checkpoint of ten epochs takes about 4,000
+MOST_NAMES = 10_000
+LONGEST_NAME = 1_000
+MOST_RECORDS = 10_000
+ReadStorage = Callable[[str, str, int], Tensor]  # the numbers of a storage by its key, its class's name and their count
 
 
 class Name(str):
@@ -47,15 +55,16 @@ class Call:
 
 
 class Notes:
-    """Goes through pickles, calling nothing, and notes all names, calls and storages that they ask for."""
+    """Goes through pickles, calling nothing, and notes all names and storages that they ask for."""
 
     def __init__(self) -> None:
-        self.names, self.calls, self.storages = [], [], {}
+        self.names, self.storages, self.steps = {}, {}, Budget(MOST_STEPS)
 
     def read(self, file: BinaryIO) -> object:
         """Go through one pickle; the file is left at its end."""
         self.stack, self.marks, self.memo = [], [], {}
         for opcode, value, _ in pickletools.genops(file):
+            self.steps.spend()
             self.step(opcode.name, value)
         return self.stack.pop()
 
@@ -73,16 +82,16 @@ class Notes:
                 self.marked()
             case "DUP":
                 stack.append(stack[-1])
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT":
                 self.memo[value] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[value])
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
             case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_SET":
-                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}.get(opcode, set()))
+                stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}}.get(opcode, frozenset()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack.append(tuple(self.last(int(opcode[-1]))))
             case "TUPLE" | "LIST" | "DICT" | "FROZENSET":
@@ -114,7 +123,7 @@ class Notes:
             case "BINPERSID":
                 self.persistent(*self.last(1))
             case _:
-                if value is None or opcode == "PERSID":  # all that are left push what stands in the pickle
+                if value is None or opcode in ("PERSID", "PUT", "GET"):  # all others push what stands in the pickle
                     raise ValueError(f"{opcode} is not used by torch")
                 stack.append(value)
 
@@ -144,19 +153,21 @@ class Notes:
         else:  # GLOBAL and INST, where pickletools puts a space between the two
             module, name = value.split(" ", 1)
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))  # from python 2's
+        if len(module) + len(name) > LONGEST_NAME or len(self.names) > MOST_NAMES:
+            raise ValueError("a name is too long, or there are too many")
         value = f"{module}.{name}".removeprefix("builtins.")
-        self.names.append(value)
-        self.stack.append(Name(value))
+        self.stack.append(self.names.setdefault(value, Name(value)))
         if opcode == "INST":
             self.call(self.stack.pop(), tuple(self.marked()))
 
     def call(self, name: object, args: object, is_object: bool = False) -> None:
-        """Push a note of a call; an OrderedDict is pushed as a dict, so that items can be put into it."""
-        if name == "collections.OrderedDict" and args == ():
-            self.stack.append({})
-            return
+        """Push a note of a call, but for an OrderedDict a dict that items can be put into, and bytes as they are."""
         call = Call(name, args, is_object)
-        self.calls.append(call)
+        if name == "collections.OrderedDict" and args == ():
+            call = {}
+        elif name == "_codecs.encode" and args[1:] == ("latin1",):  # how protocol 2 writes bytes
+            self.steps.spend(len(args[0]))
+            call = args[0].encode("latin1")
         self.stack.append(call)
 
     def persistent(self, saved: tuple) -> None:
@@ -165,23 +176,35 @@ class Notes:
             self.stack.append(saved[1])
             return
         kind, storage_type, key, _location, count = saved[:5]
-        if kind != "storage" or saved[5:] not in ((), (None,)) or type(key) is not str or type(count) is not int:
+        if kind != "storage" or saved[5:] not in ((), (None,)) or (type(key), type(count)) != (str, int):
             raise ValueError("torch puts only storages outside of a pickle")
-        self.storages[key] = (key, storage_type, count)
-        self.stack.append(Call(Name("storage"), self.storages[key]))
+        storage = (storage_type, count)
+        if not isinstance(storage_type, Name) or self.storages.setdefault(key, storage) != storage:
+            raise ValueError("a storage of no kind, or of two")
+        self.stack.append(Call(Name("storage"), (key, *storage)))
 
-    def refuse_calls(self) -> None:
-        """Raise ValueError unless all calls put a tensor or a plain value together, which takes torch no time."""
-        for call in self.calls:
-            if call.built or call.is_object or not CALLS.fullmatch(call.name):
-                raise ValueError(f"a call of {call.name}")
+
+class Budget:
+    """How much of its allowance for time and memory a file has spent."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.spent = most, 0
+
+    def spend(self, cost: int = 1) -> None:
+        """Raise ValueError once more was spent than there was."""
+        self.spent += cost
+        if self.spent > self.most:
+            raise ValueError("it takes too many steps")
 
 
 def pairs(items: list) -> dict:
-    """A dict of alternating keys and values; keys that are no texts are refused, hashing them could take for ever."""
+    """A dict of alternating keys and values, whose keys are refused where finding them could take for ever.
+
+    Tuples can be nested without end, and large numbers chosen so that all have the same hash.
+    """
     keys = items[::2]
-    if not all(type(key) in (str, int) for key in keys):
-        raise ValueError("a key is neither a text nor a number")
+    if not all(type(key) is str or (type(key) is int and abs(key) < 2**31) for key in keys):
+        raise ValueError("a key is neither a text nor a small number")
     return dict(zip(keys, items[1::2], strict=True))
 
 
@@ -191,6 +214,8 @@ def unpack_zip(file: BinaryIO, notes: Notes) -> tuple[object, ReadStorage]:
     Its directory may not claim more than the file has, and each record must have the checksum that it was written
     with: torch looks at neither, and would load changed bytes as other weights.
     """
+    if file.read().count(b"PK\x01\x02") > MOST_RECORDS:  # each one in the directory begins with these
+        raise ValueError("too many records")
     archive = zipfile.ZipFile(file)
     records = {info.filename: info for info in archive.infolist()}
     if any(name.startswith("/") or ".." in name or info.compress_type for name, info in records.items()):
@@ -202,11 +227,9 @@ def unpack_zip(file: BinaryIO, notes: Notes) -> tuple[object, ReadStorage]:
     (pickled,) = [name for name in records if name.endswith("/data.pkl") and name.count("/") == 1]
     top = pickled.removesuffix("data.pkl")
 
-    def read_storage(key: str, size: int) -> bytes:
-        record = records[f"{top}data/{key}"]
-        if record.file_size != size:
-            raise ValueError("a storage has another size")
-        return archive.read(record)
+    @functools.cache
+    def read_storage(key: str, storage_type: str, count: int) -> Tensor:
+        return numbers_of(archive.read(records[f"{top}data/{key}"]), storage_type, count)
 
     if f"{top}byteorder" in records and archive.read(f"{top}byteorder") != b"little":
         raise ValueError("written on a big-endian machine")
@@ -218,18 +241,77 @@ def unpack_old(file: BinaryIO, notes: Notes) -> tuple[object, ReadStorage]:
     if [notes.read(file), notes.read(file)] != OLD_FORMAT or not notes.read(file)["little_endian"]:
         raise ValueError("not the old format")
     model, keys = notes.read(file), notes.read(file)
-    contents = {}
+    storages = {}
     for key in keys:
-        _, storage_type, count = notes.storages[key]
+        storage_type, count = notes.storages[key]
         if struct.unpack("<q", file.read(8)) != (count,):
             raise ValueError("a storage has another size")
-        size = count * dtype_of(storage_type).itemsize
-        contents[key] = file.read(size)
-        if len(contents[key]) != size:
-            raise ValueError("a storage is cut off")
-    return model, lambda key, size: contents[key]
+        storages[key] = numbers_of(file.read(count * dtype_of(storage_type).itemsize), storage_type, count)
+    return model, lambda key, storage_type, count: storages[key]
+
+
+def numbers_of(content: bytes, storage_type: str, count: int) -> Tensor:
+    """The numbers in a storage, (count,); raises ValueError unless these are all of its bytes."""
+    dtype = dtype_of(storage_type)
+    if len(content) != count * dtype.itemsize:
+        raise ValueError("a storage has another size")
+    return torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
 def dtype_of(storage_type: str) -> torch.dtype:
     """The dtype of a storage by the name of its class, "torch.FloatStorage" for example."""
     return DTYPES[STORAGE.fullmatch(storage_type)[1]]
+
+
+def tensor_of(noted: Call, read_storage: ReadStorage) -> Tensor:
+    """The tensor that torch would have made, on the CPU; it shares the memory of its storage.
+
+    Raises:
+        ValueError: it isn't a tensor, or reaches beyond its storage, which torch would make larger with whatever lies
+            in the memory.
+    """
+    if noted.name == "torch._utils._rebuild_parameter":
+        noted = noted.args[0]
+    storage, offset, size, stride, _requires_grad, _hooks = noted.args  # a seventh would change what the numbers mean
+    if noted.name != "torch._utils._rebuild_tensor_v2" or storage.name != "storage":
+        raise ValueError("not a tensor")
+    numbers = read_storage(*storage.args)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if min((offset, *size, *stride)) < 0 or (0 not in size and last >= len(numbers)):
+        raise ValueError("a tensor reaches beyond its storage")
+    return numbers.as_strided(size, stride, offset)
+
+
+def content_of(noted: object, read_storage: ReadStorage, spent: int) -> object:
+    """Make of the notes what torch.load would have made of the pickle: plain values, and tensors on the CPU.
+
+    What the pickle uses in several places is made anew for each, and each is counted: doubled again and again it would
+    take for ever to print or to compare.
+
+    Args:
+        noted, read_storage: what unpacking gave.
+        spent: how many steps it took to read the pickle; to make its content may take ten times as many.
+
+    Raises:
+        ValueError: there is anything else in it, or too much.
+    """
+    steps = Budget(min(1_000 + 10 * spent, MOST_STEPS))
+
+    def make(value: object) -> object:
+        steps.spend()
+        if type(value) is dict:
+            return {key: make(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(map(make, value))
+        if type(value) in (type(None), bool, int, float, str, bytes):
+            return value
+        if isinstance(value, Name):
+            return DTYPE_NAMES[value]
+        if not isinstance(value, Call) or value.is_object or value.built:
+            raise ValueError("neither a plain value nor a tensor")
+        if value.name in PLAIN_CALLS:
+            return PLAIN_CALLS[value.name](*map(make, value.args))
+        steps.spend(100)
+        return tensor_of(value, read_storage)
+
+    return make(noted)

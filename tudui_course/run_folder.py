@@ -125,7 +125,9 @@ def first_free(base: Path) -> tuple[list[Path], Path, FileLock]:
             continue
         made, lock = make_and_lock(path)
         if lock is not None:
-            break
+            if is_free(path):
+                break
+            lock.release()  # another run came and went between the two
     if path != base:
         print(
             f"{short_path(base)} is taken (--resume goes on with the newest run); this run goes to {short_path(path)}."
@@ -166,7 +168,7 @@ def write_owner(run_dir: Path) -> None:
 def owner(run_dir: Path) -> str:
     """Who holds the folder."""
     try:
-        return (run_dir / OWNER).read_text(encoding="utf-8")
+        return (run_dir / OWNER).read_text(encoding="utf-8", errors="replace")[:200]
     except OSError:
         return "which is just starting or ending"
 

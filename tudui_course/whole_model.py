@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tudui_course.model import MOST_CLASSES, Tudui
-from tudui_course.pickles import Call, ReadStorage, dtype_of
+from tudui_course.pickles import Call, ReadStorage, tensor_of
 
 
 class OtherNetworkError(ValueError):
@@ -44,16 +44,17 @@ def weights_of(model: Call, read_storage: ReadStorage) -> dict[str, Tensor]:
     return weights
 
 
-def layers_of(module: Call, where: str, above: set[int]) -> Iterator[Call]:
+def layers_of(module: Call, where: str, seen: set[int]) -> Iterator[Call]:
     """The layers of a module in order, those of its Sequentials among them; the module itself may have any class."""
-    if id(module) in above:
-        raise OtherNetworkError(f"{where} contains itself")
+    if id(module) in seen:  # doubled again and again, it would have more layers than one can count
+        raise OtherNetworkError(f"{where} is in it twice, or contains itself")
+    seen.add(id(module))
     check_state(module, vars(nn.Sequential()), where)
     for name, part in module.state["_modules"].items():
         if not isinstance(part, Call) or not part.is_object:
             raise ValueError("a part is no object")
         if part.name == "torch.nn.modules.container.Sequential":
-            yield from layers_of(part, f"its part {short(name)}", above | {id(module)})
+            yield from layers_of(part, f"its part {short(name)}", seen)
         else:
             yield part
 
@@ -112,25 +113,15 @@ def short(value: object) -> str:
 
 
 def read_tensor(noted: Call | None, shape: tuple, where: str, read_storage: ReadStorage) -> Tensor:
-    """Look up the numbers of a tensor that torch would have made; float32, of this shape."""
+    """A tensor of a layer, float32, of this shape, in memory of its own."""
     if noted is None:
         raise OtherNetworkError(f"{where} is missing")
-    if noted.name == "torch._utils._rebuild_parameter":
-        noted = noted.args[0]
-    storage, offset, size, stride = noted.args[:4]
-    if noted.name != "torch._utils._rebuild_tensor_v2" or storage.name != "storage":
-        raise ValueError("not a tensor")
-    if size != shape:
-        raise OtherNetworkError(f"{where} has the shape {short(size)}, not {shape}")
-    key, storage_type, count = storage.args
-    dtype = dtype_of(storage_type)
-    numbers = torch.frombuffer(bytearray(read_storage(key, count * dtype.itemsize)), dtype=dtype)
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if min(offset, *stride) < 0 or last >= len(numbers):
-        raise ValueError("a tensor reaches beyond its storage")
-    return numbers.as_strided(size, stride, offset).float().clone()
+    tensor = tensor_of(noted, read_storage)
+    if tensor.shape != shape:
+        raise OtherNetworkError(f"{where} has the shape {short(tuple(tensor.shape))}, not {shape}")
+    return tensor.float().clone()
 
 
-def printable(name: str) -> str:
-    """A name from a file as it can be printed: nothing that steers a terminal, and not too long."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:60])
+def printable(text: object, longest: int = 60) -> str:
+    """What a file holds as it can be printed: nothing that steers a terminal, and not too long."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(text)[:longest])
