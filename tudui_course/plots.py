@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from torch import Tensor
 
@@ -29,20 +30,26 @@ CJK_FONTS = (
 
 
 def show_pictures(
-    images: Tensor, titles: Sequence[str] | None = None, columns: int = 8, ax: Axes | None = None
+    images: Tensor,
+    titles: Sequence[str] | None = None,
+    columns: int = 8,
+    ax: Axes | None = None,
+    colours: Sequence[str] | None = None,
 ) -> Axes:
     """Draw a grid of pictures, each under its title.
 
     Args:
         images: (N, 3, H, W), float in [0, 1] or uint8.
-        titles: N short texts.
+        titles: N short texts, of one line or two.
         columns: pictures in a row.
         ax: where to draw; a new figure by default.
+        colours: of the N titles and of frames around the pictures; no frames by default.
     """
     count, _, height, width = images.shape
     columns = min(columns, count)
     rows = -(-count // columns)
     gap = max(2, height // 8) + (height // 3 if titles is not None else 0)
+    gap += height // 6 if any("\n" in title for title in titles or ()) else 0
     pixels = images.detach().cpu().numpy()
     pixels = pixels / 255 if pixels.dtype == np.uint8 else pixels.clip(0, 1)
     sheet = np.ones((rows * (height + gap), columns * (width + 4), 3))
@@ -51,12 +58,32 @@ def show_pictures(
     for index in range(count):
         top, left = (index // columns) * (height + gap) + gap, (index % columns) * (width + 4)
         sheet[top : top + height, left : left + width] = pixels[index].transpose(1, 2, 0)
+        colour = colours[index] if colours is not None else "black"
         if titles is not None:
-            ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8)
+            ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8, color=colour)
+        if colours is not None:
+            ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2))
     ax.imshow(sheet, interpolation="nearest")
     ax.set_axis_off()
     make_legible(ax)
     return ax
+
+
+def show_answers(
+    images: Tensor, answers: Tensor, targets: Tensor, classes: Sequence[str], columns: int = 8, ax: Axes | None = None
+) -> Axes:
+    """Draw pictures with what a network takes them for: grey where it is right, red and with the truth where not.
+
+    Args:
+        images: (N, 3, H, W), float in [0, 1] or uint8.
+        answers: (N,) int64, classes given by the network.
+        targets: (N,) int64, true classes.
+        classes: class names.
+    """
+    pairs = list(zip(answers.tolist(), targets.tolist(), strict=True))
+    titles = [classes[answer] + ("" if answer == target else f"\nis {classes[target]}") for answer, target in pairs]
+    colours = ["tab:gray" if answer == target else "tab:red" for answer, target in pairs]
+    return show_pictures(images, titles, columns, ax, colours)
 
 
 def plot_curve(
