@@ -291,7 +291,8 @@ def bad(finished, tmp_path_factory):
             for name in classes.split():
                 (folder / data / part / name).mkdir(parents=True)
                 for index in range(2):
-                    Image.new("RGB", (32, 32)).save(folder / data / part / name / f"{index}.png")
+                    picture = Image.new("RGB", (32, 32), (len(part), ord(name[0]), index))
+                    picture.save(folder / data / part / name / f"{index}.png")
     (folder / "unreadable" / "test" / "cat" / "0.png").write_text("no picture")
     raw = (finished / "tudui_0.pth").read_bytes()
     (folder / "truncated.pth").write_bytes(raw[: len(raw) // 2])
