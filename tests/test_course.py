@@ -1,6 +1,7 @@
 """`tudui course`: a folder of the learner's own, brought up to date, never written over."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def folder(tmp_path):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def newer_course(monkeypatch, *changed):
@@ -35,12 +36,20 @@ def newer_course(monkeypatch, *changed):
 
 
 def test_all_notebooks_are_written_and_their_links_lead_somewhere(folder):
-    assert sorted(path.name for path in folder.glob("*.ipynb")) == NAMES
+    assert sorted(path.name for path in (folder / "notebooks").glob("*.ipynb")) == NAMES
     for name in NAMES:
-        notebook = json.loads((folder / name).read_text(encoding="utf-8"))
+        notebook = json.loads((folder / "notebooks" / name).read_text(encoding="utf-8"))
         text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
         targets = [part.split(")")[0].split("#")[0] for part in text.split("](")[1:]]
-        assert all((folder / target).exists() for target in targets if target and ":" not in target), name
+        assert all((folder / "notebooks" / target).exists() for target in targets if target and ":" not in target), name
+
+
+def test_what_notebooks_read_lies_where_they_look_for_it(folder):
+    for name in NAMES:
+        for file in re.findall(
+            r'Path\.cwd\(\)\.parent / \\"docs\\" / \\"([\w.]+)', (ROOT / "notebooks" / name).read_text("utf-8")
+        ):
+            assert (folder / "docs" / file).is_file(), (name, file)
 
 
 def test_a_second_call_changes_nothing(folder):
@@ -51,33 +60,33 @@ def test_a_second_call_changes_nothing(folder):
 
 def test_an_update_brings_what_is_new_and_keeps_what_the_learner_wrote(folder, monkeypatch):
     mine, untouched, gone = NAMES[:3]
-    (folder / mine).write_text("my answers")
-    (folder / gone).unlink()
+    (folder / "notebooks" / mine).write_text("my answers")
+    (folder / "notebooks" / gone).unlink()
     (folder / "notes.txt").write_text("mine")
     assert course.write_course(folder) == [f"new      {gone}"]
     notebooks = newer_course(monkeypatch, mine, untouched)
     kept = f"kept     {mine} as you changed it; --fresh {mine[:2]} puts the course's new one beside it"
     assert course.write_course(folder) == [kept, f"updated  {untouched}"]
-    assert (folder / mine).read_text() == "my answers" and (folder / "notes.txt").read_text() == "mine"
-    assert (folder / untouched).read_bytes() == notebooks[untouched]
+    assert (folder / "notebooks" / mine).read_text() == "my answers" and (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "notebooks" / untouched).read_bytes() == notebooks[untouched]
     assert course.write_course(folder) == [kept]
 
 
 def test_where_the_record_is_lost_nothing_is_replaced(folder, monkeypatch):
     (folder / course.RECORD).write_text("{")
     newer_course(monkeypatch, NAMES[0])
-    before = (folder / NAMES[0]).read_bytes()
+    before = (folder / "notebooks" / NAMES[0]).read_bytes()
     assert course.write_course(folder)[0].startswith(f"kept     {NAMES[0]}")
-    assert (folder / NAMES[0]).read_bytes() == before
+    assert (folder / "notebooks" / NAMES[0]).read_bytes() == before
 
 
 def test_a_fresh_one_is_put_beside(folder):
-    (folder / NAMES[3]).write_text("mine")
+    (folder / "notebooks" / NAMES[3]).write_text("mine")
     stem = NAMES[3].removesuffix(".ipynb")
     for number, name in (("03", f"{stem}-fresh.ipynb"), ("3", f"{stem}-fresh-2.ipynb")):
         path = course.write_fresh(folder, number)
         assert path.name == name and path.read_bytes() == course.originals()[NAMES[3]]
-    assert (folder / NAMES[3]).read_text() == "mine"
+    assert (folder / "notebooks" / NAMES[3]).read_text() == "mine"
     with pytest.raises(InputError, match="there is no notebook '99'; give one of 00, 01"):
         course.write_fresh(folder, "99")
 

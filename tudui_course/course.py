@@ -12,7 +12,7 @@ from tudui_course.errors import InputError, StorageError
 from tudui_course.runtime import checkout, short_path
 
 RECORD = ".tudui_course.json"  # in the folder: what each notebook was when it was written there
-PAGES = ("results.md", "results.png", "recipes.md", "recipes.png")  # that notebooks link to
+PAGES = [f"{name}.{kind}" for name in ("results", "recipes") for kind in ("md", "png", "json")]  # notebooks use these
 
 
 def course_files() -> Path:
@@ -21,13 +21,14 @@ def course_files() -> Path:
 
 
 def originals() -> dict[str, bytes]:
-    """The course's notebooks by file name, with links that lead into the learner's folder."""
-    notebooks = sorted((course_files() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    return {path.name: path.read_bytes().replace(b"](../docs/", b"](docs/") for path in notebooks}
+    """The course's notebooks by file name."""
+    return {path.name: path.read_bytes() for path in sorted((course_files() / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
 
 
 def write_course(folder: Path) -> list[str]:
     """Bring a folder up to date: add what is missing, replace what the learner hasn't touched, leave the rest.
+
+    The notebooks go to folder/notebooks, the pages that they use to folder/docs.
 
     Args:
         folder: made if missing; it may hold other files.
@@ -42,12 +43,13 @@ def write_course(folder: Path) -> list[str]:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give the name of a folder.")
     try:
-        (folder / "docs").mkdir(parents=True, exist_ok=True)
+        for part in ("docs", "notebooks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
         for page in PAGES:
             shutil.copyfile(course_files() / "docs" / page, folder / "docs" / page)
         record, done = read_record(folder), []
         for name, content in originals().items():
-            done += update(folder / name, content, record)
+            done += update(folder / "notebooks" / name, content, record)
             write_whole(folder / RECORD, json.dumps(record, indent=1).encode())
     except OSError as error:
         raise StorageError(f"{folder} can't be written ({error.strerror}); give another folder.") from None
@@ -82,11 +84,11 @@ def write_fresh(folder: Path, number: str) -> Path:
     if not names:
         raise InputError(f"there is no notebook {number!r}; give one of {', '.join(name[:2] for name in originals())}.")
     stem, count = f"{Path(names[0]).stem}-fresh", 1
-    path = folder / f"{stem}.ipynb"
+    path = folder / "notebooks" / f"{stem}.ipynb"
     while path.exists():
         count += 1
-        path = folder / f"{stem}-{count}.ipynb"
-    folder.mkdir(parents=True, exist_ok=True)
+        path = path.with_name(f"{stem}-{count}.ipynb")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, originals()[names[0]])
     return path
 

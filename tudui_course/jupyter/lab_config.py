@@ -7,8 +7,9 @@ from pathlib import Path
 here = Path(__file__).resolve().parent
 
 c = get_config()  # noqa: F821  (JupyterLab provides it)
-c.ServerApp.root_dir = os.environ.get("TUDUI_LAB_FOLDER") or str(here.parent.parent / "notebooks")
-c.LabApp.default_url = "/lab/tree/00_start_here.ipynb"
+own = os.environ.get("TUDUI_LAB_FOLDER")  # of `tudui course`
+c.ServerApp.root_dir = own or str(here.parent.parent / "notebooks")
+c.LabApp.default_url = f"/lab/tree/{'notebooks/' if own else ''}00_start_here.ipynb"
 c.LabApp.app_settings_dir = str(here)  # overrides.json: no question about news; room for the notebooks' names
 
 # The command `tudui` works in its terminals, also where the environment isn't activated; a login shell, which they are
