@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -94,12 +95,13 @@ def write_fresh(folder: Path, number: str) -> Path:
 
 
 def open_lab(folder: Path) -> int:
-    """Open JupyterLab in the folder and wait for its end; gives its exit code."""
+    """Open JupyterLab in the folder and wait for its end; gives its exit code. TUDUI_LAB_ARGS may hold more options."""
     config = Path(__file__).resolve().parent / "jupyter" / "lab_config.py"
-    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    options = shlex.split(os.environ.get("TUDUI_LAB_ARGS", ""))
+    options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     environment = {**os.environ, "TUDUI_LAB_FOLDER": str(folder.resolve())}
     print(f"JupyterLab opens in {short_path(folder)}; Ctrl-C here ends it.", flush=True)
-    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--config={config}", *root], env=environment)
+    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--config={config}", *options], env=environment)
 
 
 def read_record(folder: Path) -> dict[str, str]:
