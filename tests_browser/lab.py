@@ -20,7 +20,7 @@ TEST_SETTINGS = ("TUDUI_HEADLESS", "TUDUI_PROGRESS", "TUDUI_HOME", "TQDM_DISABLE
 class Lab:
     """A running JupyterLab, with folders of its own: settings, notebooks (a copy), data and runs."""
 
-    def __init__(self, folder: Path, port: int, **variables: str) -> None:
+    def __init__(self, folder: Path, port: int, command: tuple[str, ...] = ("make", "lab"), **variables: str) -> None:
         self.home, self.notebooks, self.temp = folder / "home", folder / "notebooks", folder / "temp"
         self.temp.mkdir()
         shutil.copytree(ROOT / "notebooks", self.notebooks, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -33,10 +33,12 @@ class Lab:
             environment[f"JUPYTER_{kind}_DIR"] = str(folder / kind.lower())
         environment |= variables
         options = f"--no-browser --expose-app-in-browser --ServerApp.port={port}"
-        options += f" --ServerApp.root_dir={self.notebooks}"
+        if command[0] == "make":
+            options += f" --ServerApp.root_dir={self.notebooks}"
+            command += (f"LAB_ARGS={options}",)
+        environment["TUDUI_LAB_ARGS"] = options  # of `tudui course`
         self.log = folder / "lab.log"
         with self.log.open("w") as log:
-            command = ["make", "lab", f"LAB_ARGS={options}"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log,
                                             start_new_session=True)  # fmt: skip
         self.url = self.wait_for_url()
