@@ -142,7 +142,7 @@ def added(tmp_path, monkeypatch) -> dict:
     for block in blocks("python"):
         if "exercise(" in block:
             exec(block, names)
-    return {name: names[name] for name in ("q4", "q5", "q6")}
+    return {name: names[name] for name in ("q5", "q6", "q7")}
 
 
 def test_the_exercises_in_the_docs_do_as_the_docs_say(added, capsys):
@@ -150,10 +150,10 @@ def test_the_exercises_in_the_docs_do_as_the_docs_say(added, capsys):
         assert printed(exercise, exercise.table.run(exercise.table.solution), capsys).startswith("✓")
         for wrong in exercise.table.mistakes:
             test_each_mistake_gets_its_own_message_and_no_other(exercise, wrong, capsys)
-    given = added["q6"].table.run(added["q6"].table.source(added["q6"].table.given))
-    assert printed(added["q6"], given, capsys).startswith("○ 01.6  代码还是原来的样子")
+    given = added["q7"].table.run(added["q7"].table.source(added["q7"].table.given))
+    assert printed(added["q7"], given, capsys).startswith("○ 01.7  代码还是原来的样子")
     quoted = "last_batch(count=64, batch_size=16): you got 0."
-    assert quoted in printed(added["q4"], lambda count, batch_size: count % batch_size, capsys)
+    assert quoted in printed(added["q5"], lambda count, batch_size: count % batch_size, capsys)
     assert f"`{quoted}`" in (NOTEBOOKS.parent / "docs" / "teaching.md").read_text(encoding="utf-8")
 
 
@@ -162,18 +162,18 @@ def test_the_complete_example_in_the_docs_has_at_most_twenty_lines():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[q4]\npraise = []", "[q4]\npraise = []\nhints = []\nsolution = ''\nmistake = {}"]
+    "text", ["", "[q5]\npraise = []", "[q5]\npraise = []\nhints = []\nsolution = ''\nmistake = {}"]
 )
 def test_a_text_that_lacks_something_or_has_a_slip_in_it_is_named(text, tmp_path, monkeypatch):
     (tmp_path / "step_01.toml").write_text(text, encoding="utf-8")
     monkeypatch.setattr(table, "FOLDER", tmp_path)
-    with pytest.raises(InputError, match=r"step_01.toml: \[q4\] has .* it needs .* and may have"):
-        table.exercise("01.4", judge_prediction(4, options=(4, 5)))
+    with pytest.raises(InputError, match=r"step_01.toml: \[q5\] has .* it needs .* and may have"):
+        table.exercise("01.5", judge_prediction(4, options=(4, 5)))
 
 
 def test_an_edit_that_fits_nowhere_is_named(added):
     with pytest.raises(InputError, match=r"'count %% 3' of the mistake .* isn't in the solution"):
-        added["q4"].table.source("count %% 3 => 7")
+        added["q5"].table.source("count %% 3 => 7")
 
 
 def test_a_prediction_of_several_questions(capsys):

@@ -49,7 +49,6 @@ def show_pictures(
     columns = min(columns, count)
     rows = -(-count // columns)
     gap = max(2, height // 8) + (height // 3 if titles is not None else 0)
-    gap += height // 6 if any("\n" in title for title in titles or ()) else 0
     pixels = images.detach().cpu().numpy()
     pixels = pixels / 255 if pixels.dtype == np.uint8 else pixels.clip(0, 1)
     sheet = np.ones((rows * (height + gap), columns * (width + 4), 3))
@@ -62,7 +61,8 @@ def show_pictures(
         if titles is not None:
             ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8, color=colour)
         if colours is not None:
-            ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2))
+            frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2)
+            ax.add_patch(frame).set_clip_on(False)
     ax.imshow(sheet, interpolation="nearest")
     ax.set_axis_off()
     make_legible(ax)

@@ -3,7 +3,7 @@
 import math
 from statistics import fmean
 
-from tudui_course.checks.judges import judge_figure, judge_function
+from tudui_course.checks.judges import judge_figure, judge_function, judge_prediction
 from tudui_course.checks.table import exercise
 
 CURVES = (  # noisy, and of different lengths
@@ -19,3 +19,4 @@ def fall(losses):
 
 q1 = exercise("00.1", judge_figure(math.log(10)), within=5e-3)
 q2 = exercise("00.2", judge_function(fall, [(curve,) for curve in CURVES]), within=1e-3)
+q3 = exercise("00.3", judge_prediction(0.2, options=(0.9, 0.7, 0.5, 0.2)))  # 0.19 in the notebook

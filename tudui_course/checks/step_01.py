@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from tudui_course.checks.judges import call, judge_function, required
+from tudui_course.checks.judges import call, judge_function, judge_prediction, required
 from tudui_course.checks.table import exercise
 
 COUNTS = ((50_000, 64), (10_000, 64), (128, 64), (1000, 48), (63, 64), (65, 64))
@@ -51,3 +51,4 @@ def order_of(loader):
 q1 = exercise("01.1", judge_function(batches, [(*case, drop) for case in COUNTS for drop in (False, True)]))
 q2 = exercise("01.2", judge_function(to_picture, [(picture(32, 32),), (picture(4, 6),)]), within=0)
 q3 = exercise("01.3", judge_loader)
+q4 = exercise("01.4", judge_prediction(0.1, options=(1.0, 0.7, 0.4, 0.1)))
