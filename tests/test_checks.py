@@ -28,7 +28,8 @@ def cells_of(number: str) -> list[str]:
 
 def imports_of(number: str) -> str:
     """All import statements of a notebook, one a line."""
-    lines = [line for cell in cells_of(number) for line in cell.splitlines() if not line.startswith(("%", "!"))]
+    cells = [cell for cell in cells_of(number) if not cell.startswith("%%")]  # %%writefile: another file's imports
+    lines = [line for cell in cells for line in cell.splitlines() if not line.startswith(("%", "!"))]
     trees = ast.walk(ast.parse("\n".join(lines)))
     return "\n".join(ast.unparse(node) for node in trees if isinstance(node, ast.Import | ast.ImportFrom))
 

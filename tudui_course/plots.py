@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from torch import Tensor
+from torch import Tensor, nn
 
 from tudui_course.errors import CourseWarning
 
@@ -142,6 +142,75 @@ def plot_probabilities(top: Sequence[tuple[str, float]], ax: Axes | None = None)
     ax.set(xlim=(0, 1.18), xticks=[0, 0.5, 1], xlabel="probability")
     ax.spines[["top", "right"]].set_visible(False)
     make_legible(ax)
+    return ax
+
+
+def draw_network(model: nn.Module, images: Tensor, ax: Axes | None = None) -> Axes:
+    """Draw what becomes of a batch in a Sequential's layers: pictures as high as they are, wider for more channels.
+
+    Args:
+        model: the layers.
+        images: (N, C, H, W), on the device of the model.
+    """
+    ax = ax or new_axes(10.5, 3.2)
+    x, left, steps = images, 0.0, [("input", images)]
+    for layer in model:
+        x = layer(x)
+        steps.append((type(layer).__name__, x))
+    for name, x in steps:
+        one = x.shape[1:]
+        width, height = (1 + one[0] / 5, one[1]) if len(one) == 3 else (2, one[0] ** 0.5)
+        colour = {"Conv2d": "tab:blue", "MaxPool2d": "tab:gray", "Linear": "tab:purple"}.get(name, "lightgray")
+        ax.add_patch(plt.Rectangle((left, -height / 2), width, height, facecolor=colour, alpha=0.6, edgecolor="black"))
+        ax.text(left + width / 2, 18, name, ha="center", fontsize=9)
+        ax.text(left + width / 2, -20, "\u00d7".join(map(str, one)), ha="center", fontsize=9)
+        left += width + 9
+    ax.set(xlim=(-6, left - 2), ylim=(-22, 22))
+    ax.set_axis_off()
+    return ax
+
+
+def draw_padding(size: int, kernel: int, padding: int, ax: Axes | None = None) -> Axes:
+    """Draw a picture's pixels, its ring of padding, a kernel in its first and last place, and a dot for each place."""
+    ax = ax or new_axes(3, 3)
+    full = size + 2 * padding
+    for row, column in np.ndindex(full, full):
+        inside = all(padding <= place < padding + size for place in (row, column))
+        colour = "#c6dbef" if inside else "#eeeeee"
+        ax.add_patch(plt.Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white"))
+    for start, style in ((0, "-"), (full - kernel, "--")):
+        ax.add_patch(plt.Rectangle((start, start), kernel, kernel, fill=False, edgecolor=RED, lw=2, linestyle=style))
+    places = np.arange(full - kernel + 1) + kernel / 2
+    ax.plot(*(axis.ravel() for axis in np.meshgrid(places, places)), ".", color=RED)
+    ax.set(xlim=(-0.2, full + 0.2), ylim=(full + 0.2, -0.2), aspect="equal")
+    ax.set_title(f"padding {padding}: {size} -> {len(places)}")
+    ax.set_axis_off()
+    return ax
+
+
+def draw_chain(values: Sequence[str], slopes: Sequence[float], ax: Axes | None = None) -> Axes:
+    """Draw a chain of operations, and the gradients that backward finds on its way from the last to the first.
+
+    Args:
+        values: what stands in each box, one line or several.
+        slopes: of each box by the one before it; one less than there are boxes.
+    """
+    ax = ax or new_axes(9, 2.4)
+    gradient = 1.0
+    for place in reversed(range(len(values))):
+        box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "black"}
+        ax.text(3 * place, 0, values[place], ha="center", va="center", fontsize=11, bbox=box)
+        ax.text(3 * place, -1.45, f"gradient {gradient:g}", ha="center", color="tab:red")
+        if place:
+            ends = 3 * place - 2.15, 3 * place - 0.95
+            ax.annotate("", (ends[1], 0.3), (ends[0], 0.3), arrowprops={"arrowstyle": "->", "color": "tab:blue"})
+            ax.annotate("", (ends[0], -0.3), (ends[1], -0.3), arrowprops={"arrowstyle": "->", "color": "tab:red"})
+            ax.text(sum(ends) / 2, -0.8, f"\u00d7 {slopes[place - 1]:g}", ha="center", color="tab:red")
+            gradient *= slopes[place - 1]
+    ax.text(1.5, 0.9, "forward", color="tab:blue", ha="center")
+    ax.text(1.5, -1.95, "backward", color="tab:red", ha="center")
+    ax.set(xlim=(-1.3, 3 * len(values) - 1.7), ylim=(-2.1, 1.3))
+    ax.set_axis_off()
     return ax
 
 

@@ -1,4 +1,4 @@
-"""Exercises of 03_training_loop: how long training is, the optimizer's step, one training step."""
+"""Exercises of 03_training_loop: how long training is, a step, learning rates foretold, a loop to be mended."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from tudui_course.checks.judges import call, judge_figure, judge_function
+from tudui_course.checks.judges import call, judge_figure, judge_function, judge_prediction
 from tudui_course.checks.table import exercise
 
 STEPS = 10 * math.ceil(50_000 / 64)
@@ -71,6 +71,36 @@ def judge_train_step(train_step):
         yield f"optimizer.step() in step {number}", "step" in " ".join(optimizer.calls)
 
 
+def ways_down(rates):
+    """How gradient descent on w * w, from w = 1, behaves with each learning rate."""
+    ways = {}
+    for lr in rates:
+        w = [1.0]
+        for _ in range(20):
+            w.append(w[-1] - lr * 2 * w[-1])
+        ways[f"lr {lr}"] = "diverges" if abs(w[-1]) > 1 else "zigzags" if w[1] < 0 else "slides"
+    return ways
+
+
+def judge_overfit(overfit):
+    """Five steps on one batch, beside a loop of our own."""
+    images, targets = tensors(6, (8, 6))[0], torch.arange(8) % 3
+    torch.default_generator.manual_seed(5)
+    model, reference = nn.Linear(6, 3), nn.Linear(6, 3)
+    reference.load_state_dict(model.state_dict())
+    right = []
+    for _ in range(5):
+        loss = nn.functional.nll_loss(reference(images).log_softmax(1), targets)
+        right.append(loss.item())
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
+                parameter -= 0.02 * gradient
+    yield "五步的损失 · the losses of five steps", call(overfit, model, images, targets, 5), right
+
+
 q1 = exercise("03.1", judge_figure({"步数 · steps": STEPS, "行数 · lines": len(range(100, STEPS + 1, 100))}))
 q2 = exercise("03.2", judge_function(sgd_step, [(WEIGHTS, GRADIENTS, 0.1), (WEIGHTS, GRADIENTS, 0.5)]))
 q3 = exercise("03.3", judge_train_step)
+q4 = exercise("03.4", judge_prediction(ways_down((0.1, 0.9, 1.1)), options=("slides", "zigzags", "diverges")))
+q5 = exercise("03.5", judge_overfit)
