@@ -18,6 +18,7 @@ PAGES = (
     "results",
     "recipes",
     "bench",
+    "files",
     "promises",
     "teaching",
     "elsewhere",

@@ -63,9 +63,11 @@ def judge_mean_loss(mean_loss):
 
 
 q1 = exercise(
-    "04.1", judge_prediction({way: round(20 * graphs_kept(keep, 5)) for way, keep in WAYS.items()}, options=(0, 20, 100))
+    "04.1",
+    judge_prediction({way: round(20 * graphs_kept(keep, 5)) for way, keep in WAYS.items()}, options=(0, 20, 100)),
 )
 q2 = exercise("04.2", judge_mean_loss)
 q3 = exercise(
-    "04.3", judge_prediction({text: kind_of(text) for text in EXPRESSIONS}, options=("number", "list", "tensor", "error"))
+    "04.3",
+    judge_prediction({text: kind_of(text) for text in EXPRESSIONS}, options=("number", "list", "tensor", "error")),
 )
