@@ -95,7 +95,7 @@ def judge_overfit(overfit):
         gradients = torch.autograd.grad(loss, list(reference.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
-                parameter -= 0.02 * gradient
+                parameter -= 0.01 * gradient
     yield "五步的损失 · the losses of five steps", call(overfit, model, images, targets, 5), right
 
 
