@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 import types
 import webbrowser
 import zipfile
@@ -450,7 +451,7 @@ def pickled(payload):
 
 
 def write(path, payload, container):
-    """Put a pickle into a file as torch would."""
+    """Put a pickle into a file as torch would; in the zip archive with a storage of one float."""
     if container == "raw":
         path.write_bytes(payload)
     elif container == "old":
@@ -458,7 +459,12 @@ def write(path, payload, container):
         path.write_bytes(b"".join(pickle.dumps(part, 2) for part in head) + payload + pickle.dumps([], 2))
     else:
         with zipfile.ZipFile(path, "w") as archive:
-            for name, content in (("data.pkl", payload), ("byteorder", b"little"), ("version", b"3\n")):
+            for name, content in (
+                ("data.pkl", payload),
+                ("byteorder", b"little"),
+                ("version", b"3\n"),
+                ("data/0", bytes(4)),
+            ):
                 archive.writestr(f"archive/{name}", content)
 
 
@@ -823,10 +829,23 @@ def doubled(times):
     return b")" + b"2\x86" * times  # DUP, TUPLE2
 
 
-def sequential(number):
+LONG = b"\x8b" + struct.pack("<i", 8_000_000) + b"\x7f" * 8_000_000  # two of them are multiplied for minutes
+
+
+def floats(size, stride):
+    """A tensor of a storage of one float."""
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x01tQ"
+    shape = b"(" + b"".join(size) + b"t(" + b"".join(stride) + b"t"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0" + shape + b"\x89ccollections\nOrderedDict\n)RtR"
+
+
+def sequential(number, parts=b"}"):
     """A Sequential that holds the one before it twice; kept in the memo under its number."""
+    parameters = parts
     parts = b"".join(text(name) + b"j" + struct.pack("<I", number - 1) for name in "ab") if number else b""
-    state = b"}(" + text("_parameters") + b"}" + text("_buffers") + b"}" + text("_modules") + b"}(" + parts + b"uu"
+    state = (
+        b"}(" + text("_parameters") + parameters + text("_buffers") + b"}" + text("_modules") + b"}(" + parts + b"uu"
+    )
     return b"ctorch.nn.modules.container\nSequential\n)\x81" + state + b"br" + struct.pack("<I", number) + b"0"
 
 
@@ -850,6 +869,9 @@ BOMBS = {
     "bytes again and again": opcodes(
         text("a" * 1_000_000), b"q\x000](", *[b"c_codecs\nencode\nh\x00", text("latin1"), b"\x86R"] * 20_000, b"e"
     ),
+    "a shape of long numbers": opcodes(b"}", text("a"), floats((LONG,), (LONG,)), b"s"),
+    "a stride of texts": opcodes(b"}", text("a"), floats((b"M\xff\1",), (text("a" * 1_000_000),)), b"s"),
+    "parts that are a list of such keys": opcodes(sequential(0, parts=b"]" + doubled(64) + b"a"), b"j\0\0\0\0"),
     "a Sequential doubled": opcodes(*[sequential(number) for number in range(64)], b"K\x3f0j\x3f\0\0\0"),
 }
 
@@ -862,6 +884,24 @@ def test_a_bomb_is_refused_at_once(tmp_path, name, container):
     started = time.monotonic()
     assert_refused(path, load_model)
     assert time.monotonic() - started < 20  # the doubled tuples would take centuries
+
+
+@pytest.mark.parametrize("name", ["a stride of texts", "a long name again and again", "bytes again and again"])
+def test_a_bomb_takes_no_memory(tmp_path, name):
+    write(tmp_path / "bomb.pth", BOMBS[name], "zip")
+    tracemalloc.start()
+    assert_refused(tmp_path / "bomb.pth", load_model)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
+def test_a_bomb_behind_the_model_is_refused_at_once(tmp_path):
+    """In the old format, as the list of the storages' names."""
+    torch.save({"a": 1}, tmp_path / "bomb.pth", _use_new_zipfile_serialization=False)
+    raw = (tmp_path / "bomb.pth").read_bytes().removesuffix(pickle.dumps([], 2))
+    (tmp_path / "bomb.pth").write_bytes(raw + opcodes(b"]", doubled(64), b"a"))
+    assert_refused(tmp_path / "bomb.pth", load_model, "damaged")
 
 
 def test_a_file_takes_only_so_many_steps(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ OLD_FORMAT = [0x1950A86A20F9469CFC6C, 1001]  # how files begin that are no zip a
 MOST_STEPS = 5_000_000  # of a pickle: some ten seconds; a checkpoint of ten epochs takes about 4,000
 MOST_NAMES = 10_000
 LONGEST_NAME = 1_000
+LONGEST_NUMBER = 128  # bits
 MOST_RECORDS = 10_000
 ReadStorage = Callable[[str, str, int], Tensor]  # the numbers of a storage by its key, its class's name and their count
 
@@ -125,6 +126,8 @@ class Notes:
             case _:
                 if value is None or opcode in ("PERSID", "PUT", "GET"):  # all others push what stands in the pickle
                     raise ValueError(f"{opcode} is not used by torch")
+                if type(value) is int and value.bit_length() > LONGEST_NUMBER:  # a product of two could take for ever
+                    raise ValueError("a number is too long")
                 stack.append(value)
 
     def last(self, count: int) -> list:
@@ -242,6 +245,8 @@ def unpack_old(file: BinaryIO, notes: Notes) -> tuple[object, ReadStorage]:
         raise ValueError("not the old format")
     model, keys = notes.read(file), notes.read(file)
     storages = {}
+    if not all(type(key) is str for key in keys):  # looking up anything else could take for ever
+        raise ValueError("a storage without a name")
     for key in keys:
         storage_type, count = notes.storages[key]
         if struct.unpack("<q", file.read(8)) != (count,):
@@ -275,6 +280,8 @@ def tensor_of(noted: Call, read_storage: ReadStorage) -> Tensor:
     storage, offset, size, stride, _requires_grad, _hooks = noted.args  # a seventh would change what the numbers mean
     if noted.name != "torch._utils._rebuild_tensor_v2" or storage.name != "storage":
         raise ValueError("not a tensor")
+    if not all(type(number) is int for number in (offset, *size, *stride)):  # a number times a text is a longer text
+        raise ValueError("a shape of anything but numbers")
     numbers = read_storage(*storage.args)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or (0 not in size and last >= len(numbers)):

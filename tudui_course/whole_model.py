@@ -83,6 +83,8 @@ def check_state(noted: Call, settings: dict, where: str) -> None:
             raise OtherNetworkError(f"{where} has {short(key)} {short(value)}, not {settings.get(key)}")
     containers = ("_parameters", "_buffers") if noted.state["_modules"] else ("_parameters", "_buffers", "_modules")
     for kind in containers:
+        if type(noted.state[kind]) is not dict:  # the set of anything else could take for ever
+            raise ValueError(f"{kind} is no dict")
         if set(noted.state[kind]) != set(settings[kind]):
             raise OtherNetworkError(f"{where} has the {kind[1:]} {short(list(noted.state[kind]))}")
 
