@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tudui_course.checks import step_00, step_01, step_02, step_03, step_11
+from tudui_course.checks import step_00, step_01, step_02, step_03, step_04, step_05, step_11
 from tudui_course.model import Tudui
 
 
@@ -42,6 +42,28 @@ def with_operators(weights, gradients, velocities, lr, mu, decay):
         w -= lr * (g + mu * v)
 
 
+def batch_losses(model, batches, loss_fn):
+    return [loss_fn(model(images), targets).item() for images, targets in batches]
+
+
+def per_picture(model, loader, loss_fn):
+    with torch.inference_mode():
+        each = nn.CrossEntropyLoss(reduction="none")
+        losses = torch.cat([each(model(images), targets) for images, targets in loader])
+    return losses.double().mean().item()
+
+
+def counting_from_epochs(model, loader, loss_fn, optimizer, epochs, log):
+    for epoch in range(epochs):
+        for index, (images, targets) in enumerate(loader):
+            optimizer.zero_grad()
+            loss = loss_fn(model(images), targets)
+            loss.backward()
+            optimizer.step()
+            if (index + 1) % 10 == 0:
+                log("train_loss", float(loss.detach()), epoch * len(loader) + index + 1)
+
+
 RIGHT = [
     *((step_00.q1, answer) for answer in (2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303")),
     (step_00.q2, lambda losses: mean(losses[:10]) - mean(losses[-10:])),
@@ -52,6 +74,10 @@ RIGHT = [
     (step_03.q1, [7820, 78]),
     (step_03.q2, pairs(lambda w, g, lr: w.sub(g, alpha=lr))),
     (step_03.q3, loop_step("backward", "step", "zero")),
+    (step_04.q2, lambda *arguments: mean(batch_losses(*arguments))),
+    (step_04.q2, torch.no_grad()(lambda *arguments: mean(batch_losses(*arguments)))),
+    (step_05.q2, per_picture),
+    (step_05.q4, counting_from_epochs),
     (step_11.q1, lambda val, test: test[sorted(range(len(val)), key=val.__getitem__)[-1]]),
     (step_11.q3, with_operators),
 ]
@@ -97,6 +123,9 @@ WRONG = [
     (step_03.q3, loop_step("step"), "loss.backward() was not called"),
     (step_03.q3, loop_step(), "optimizer.step() was not called"),
     (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: ...), "no loss came back"),
+    (step_04.q2, lambda *arguments: batch_losses(*arguments)[0], "does the return stand inside the loop"),
+    (step_04.q2, lambda *arguments: torch.tensor(batch_losses(*arguments)).mean(), "a plain number with .item()"),
+    (step_05.q2, lambda *arguments: mean(batch_losses(*arguments)), "mean of batch means"),
     (step_11.q2, lambda step, steps, peak: 0.5, "has to change with step"),
     (step_11.q2, lambda step, steps, peak: peak - step, "the rate is negative"),
     # Mistakes of no table: what came out, and what should have.

@@ -13,7 +13,8 @@ from tudui_course.errors import InputError, StorageError
 from tudui_course.runtime import checkout, short_path
 
 RECORD = ".tudui_course.json"  # in the folder: what each notebook was when it was written there
-PAGES = [f"{name}.{kind}" for name in ("results", "recipes") for kind in ("md", "png", "json")]  # notebooks use these
+PAGES = [f"{name}.{kind}" for name in ("results", "recipes") for kind in ("md", "png", "json")]
+PAGES += ["tensorboard.png"]  # notebooks use these
 
 
 def course_files() -> Path:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tudui_course.checks.judges import call, judge_figure, judge_prediction
+from tudui_course.checks.props import Batches, Watched
 from tudui_course.checks.table import exercise
 
 LESSON_SUM = 194.5557427406311  # what the lesson printed after epoch 10
@@ -21,51 +22,36 @@ def flags():
     return {name: tensor.requires_grad for name, tensor in made.items()}
 
 
-class Probe(nn.Module):
-    """A small network that notes whether a graph was recorded when it was used."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer, self.recorded = nn.Linear(6, 3), False
-
-    def forward(self, images):
-        self.recorded |= torch.is_grad_enabled()
-        return self.layer(images)
-
-
-class Batches(list):
-    """Batches in a list, with the two things of a DataLoader that a learner may ask for."""
-
-    def __init__(self, sizes, seed):
-        generator = torch.Generator().manual_seed(seed)
-        super().__init__(
-            (4 * torch.randn(size, 6, generator=generator), torch.randint(0, 3, (size,), generator=generator))
-            for size in sizes
-        )
-        self.dataset, self.batch_size = range(sum(sizes)), sizes[0]
+def batches(count, size, seed):
+    """A loader of `count` random inputs in batches of `size`."""
+    generator = torch.Generator().manual_seed(seed)
+    images, targets = 4 * torch.randn(count, 6, generator=generator), torch.randint(0, 3, (count,), generator=generator)
+    return Batches(images, targets, size)
 
 
 def judge_test_loss(test_loss):
     """A test set of full batches, and one whose last is smaller, beside torch's own mean over all pictures."""
-    for sizes in ((4, 4, 4), (5, 5, 5, 1)):
+    recorded = []
+    for count, size in ((12, 4), (16, 5)):
         torch.default_generator.manual_seed(2)
-        model, loader, loss_fn = Probe(), Batches(sizes, len(sizes)), nn.CrossEntropyLoss()
+        model, loader, loss_fn = Watched(nn.Linear(6, 3)), batches(count, size, seed=size), nn.CrossEntropyLoss()
         images, targets = map(torch.cat, zip(*loader, strict=True))
-        expected = loss_fn(model.layer(images), targets).item()
+        expected = loss_fn(model.layers(images), targets).item()
         before = [parameter.detach().clone() for parameter in model.parameters()]
         answer = call(test_loss, model, loader, loss_fn)
         changed = any(not torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
         frozen = not all(parameter.requires_grad for parameter in model.parameters())
         yield "权重变了：测试时不能训练 · the weights have changed: testing must not train", changed, False
         yield "参数的 requires_grad 成了 False · the parameters have requires_grad=False now", frozen, False
-        yield "、".join(map(str, sizes)) + " 张图 · batches of " + ", ".join(map(str, sizes)), answer, expected
-        yield "每个批次都白白记了图 · a graph was recorded for each batch, for nothing", model.recorded, False
+        yield f"{count} 张图，每批 {size} 张 · {count} pictures in batches of {size}", answer, expected
+        recorded += model.recorded
+    yield "每个批次都白白记了图 · a graph was recorded for each batch, for nothing", any(recorded), False
 
 
 def judge_steps(train_and_log):
     """Three epochs of twenty batches: what was logged, and under which steps."""
     torch.default_generator.manual_seed(3)
-    model, loader, points = nn.Linear(6, 3), Batches([4] * 20, 3), []
+    model, loader, points = nn.Linear(6, 3), batches(80, 4, seed=3), []
     reference = nn.Linear(6, 3)
     reference.load_state_dict(model.state_dict())
     loss_fn, optimizer = nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), 0.01)
