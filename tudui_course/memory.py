@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class SavedTensors:
-    """Measures, in MB of 2**20 bytes, what the graphs recorded in a `with` block keep, as long as they keep it.
+    """Measures, in MB of 2**20 bytes, what the graphs recorded in a `with` block keep, as long as they keep it::
 
         with SavedTensors(model) as saved:
             loss = loss_fn(model(images), targets)
