@@ -4,9 +4,12 @@ import math
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 from torch import nn
+from torchvision.transforms import CenterCrop, Resize, ToTensor
 
-from tudui_course.checks import step_00, step_01, step_02, step_03, step_04, step_05, step_11
+from tudui_course.checks import step_00, step_01, step_02, step_03, step_04, step_05, step_10, step_11
+from tudui_course.data.picture import to_rgb
 from tudui_course.model import Tudui
 
 
@@ -64,6 +67,24 @@ def counting_from_epochs(model, loader, loss_fn, optimizer, epochs, log):
                 log("train_loss", float(loss.detach()), epoch * len(loader) + index + 1)
 
 
+def white(image):
+    return to_rgb(ImageOps.exif_transpose(image))
+
+
+def seen(small):
+    return ToTensor()(small)[None]
+
+
+def outside(paths, answer):
+    answers = {}
+    try:
+        for path in paths:
+            answers[path] = answer(path)
+    except ValueError as error:
+        return answers, {paths[len(answers)]: str(error)}
+    return answers, {}
+
+
 RIGHT = [
     *((step_00.q1, answer) for answer in (2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303")),
     (step_00.q2, lambda losses: mean(losses[:10]) - mean(losses[-10:])),
@@ -78,6 +99,8 @@ RIGHT = [
     (step_04.q2, torch.no_grad()(lambda *arguments: mean(batch_losses(*arguments)))),
     (step_05.q2, per_picture),
     (step_05.q4, counting_from_epochs),
+    (step_10.q1, lambda image: seen(ImageOps.fit(white(image), (32, 32), Image.Resampling.LANCZOS))),
+    (step_10.q1, lambda image: seen(CenterCrop(32)(Resize(32)(white(image))))),
     (step_11.q1, lambda val, test: test[sorted(range(len(val)), key=val.__getitem__)[-1]]),
     (step_11.q3, with_operators),
 ]
@@ -128,6 +151,7 @@ WRONG = [
     (step_05.q2, lambda *arguments: mean(batch_losses(*arguments)), "mean of batch means"),
     (step_11.q2, lambda step, steps, peak: 0.5, "has to change with step"),
     (step_11.q2, lambda step, steps, peak: peak - step, "the rate is negative"),
+    (step_10.q3, outside, "try belongs inside the loop"),
     # Mistakes of no table: what came out, and what should have.
     (step_00.q1, 5, "Your answer is 5, which isn't it. Of ten equally"),
     (step_00.q1, math.nan, "Your answer is nan, which isn't it"),
@@ -160,6 +184,10 @@ WRONG = [
     (step_03.q2, lambda weights, gradients, lr: weights[0] - lr * gradients[0], "but you got tensor (2, 3)"),
     (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: loss), "make it a plain number"),
     (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: 2.3), "but you got 2.3. The loss is"),
+    (step_10.q1, lambda image: torch.full((1, 3, 32, 32), 0.5), "Draw what comes out"),
+    (step_10.q1, lambda image: image, "should be a tensor (1, 3, 32, 32), but yours is Image"),
+    (step_10.q2, lambda model, image, classes: [("a", 0.5)] * 3, "never called the network"),
+    (step_10.q3, lambda paths, answer: dict.fromkeys(paths, "cat"), "Return two dictionaries"),
     (step_11.q1, lambda val, test: test[0], "but you got 0.66"),
     (
         step_11.q2,
