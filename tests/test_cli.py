@@ -12,7 +12,7 @@ from torch import nn
 
 from tudui_course import cli, doctor, run
 from tudui_course.board import read_scalars
-from tudui_course.checkpoint import read_checkpoint
+from tudui_course.checkpoint import read_checkpoint, save_checkpoint
 from tudui_course.model import Tudui
 from tudui_course.run_folder import INTERRUPTED, LOCK
 from tudui_course.settings import Settings
@@ -355,6 +355,12 @@ def test_a_fault_of_our_own_is_not_hidden(tudui, monkeypatch):
     monkeypatch.setattr(run, "train", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tudui("train")
+
+
+def test_a_files_own_words_do_not_steer_the_terminal(tudui, tmp_path):
+    save_checkpoint(tmp_path / "a.pth", Tudui(), settings={"data": "no\x1b[2Jwhere"})
+    code, _, errors = tudui("evaluate", tmp_path / "a.pth")
+    assert code == 2 and "\x1b" not in errors and "where" in errors
 
 
 def test_doctor_finds_all_well_here_and_names_each_subject(tudui):

@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
-from tudui_course.console import show_anything
+from tudui_course.console import harmless, show_anything
 from tudui_course.errors import CourseError, CourseWarning, InputError, StoppedError
 from tudui_course.settings import Settings
 
@@ -234,7 +234,7 @@ def main() -> None:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
     except CourseError as error:
-        print(f"tudui: {error}", file=sys.stderr)
+        print(f"tudui: {harmless(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder without permission ...: the system's own words
         if error.strerror is None:
@@ -247,7 +247,7 @@ def main() -> None:
 def show_warning(message: Warning, category: type[Warning], *rest: object) -> None:
     """Print a warning of ours as one sentence, any other as python does."""
     if issubclass(category, CourseWarning):
-        print(f"tudui: {message}", file=sys.stderr)
+        print(f"tudui: {harmless(message)}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, *rest[:2]))
 

@@ -1,4 +1,4 @@
-"""The terminal: what its encoding can't show is written otherwise, instead of ending the program."""
+"""The terminal: what its encoding can't show, or what would steer it, is written otherwise."""
 
 import sys
 
@@ -12,3 +12,8 @@ def show_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def harmless(text: object) -> str:
+    """A message as it can be printed: a file's own words in it may hold what steers a terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in str(text))
