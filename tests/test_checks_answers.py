@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from torch import nn
 from torchvision.transforms import CenterCrop, Resize, ToTensor
 
-from tudui_course.checks import step_00, step_01, step_02, step_03, step_04, step_05, step_10, step_11
+from tudui_course.checks import step_00, step_01, step_02, step_03, step_04, step_05, step_06, step_07, step_10, step_11
 from tudui_course.data.picture import to_rgb
 from tudui_course.model import Tudui
 
@@ -85,6 +85,23 @@ def outside(paths, answer):
     return answers, {}
 
 
+def copied(model):
+    """The weights in another order, copied one by one."""
+    return {name: value.clone() for name, value in reversed(model.state_dict().items())}
+
+
+def resumed(path, model, optimizer, back=1, **options):
+    saved = torch.load(path, map_location="cpu", **options)
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return saved["epoch"] + back
+
+
+def path_in(folder, name):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
 RIGHT = [
     *((step_00.q1, answer) for answer in (2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303")),
     (step_00.q2, lambda losses: mean(losses[:10]) - mean(losses[-10:])),
@@ -101,6 +118,13 @@ RIGHT = [
     (step_05.q4, counting_from_epochs),
     (step_10.q1, lambda image: seen(ImageOps.fit(white(image), (32, 32), Image.Resampling.LANCZOS))),
     (step_10.q1, lambda image: seen(CenterCrop(32)(Resize(32)(white(image))))),
+    *((step_05.q3, answer) for answer in (1.239, 1.2392, "1.239", torch.tensor(1.2392))),
+    (step_06.q1, lambda folder, i: str(path_in(folder, f"tudui_{i}.pth"))),
+    (step_06.q2, copied),
+    (step_06.q3, resumed),
+    (step_07.q1, lambda logits, targets: int(sum(logits.max(1).indices == targets))),
+    (step_07.q3, lambda matrix: (matrix.diag() / matrix.sum(1)).tolist()),
+    (step_07.q3, lambda matrix: matrix.diag().double() / matrix.sum(1)),
     (step_11.q1, lambda val, test: test[sorted(range(len(val)), key=val.__getitem__)[-1]]),
     (step_11.q3, with_operators),
 ]
@@ -127,6 +151,7 @@ def printing(losses):
     print(mean(losses[:10]) - mean(losses[-10:]), end="")
 
 
+FLAGS = step_05.flags()
 FIRST_FALL = mean(step_00.CURVES[0][:10]) - mean(step_00.CURVES[0][-10:])
 WRONG = [
     # The same mistakes, written otherwise or mixed with another one.
@@ -149,6 +174,11 @@ WRONG = [
     (step_04.q2, lambda *arguments: batch_losses(*arguments)[0], "does the return stand inside the loop"),
     (step_04.q2, lambda *arguments: torch.tensor(batch_losses(*arguments)).mean(), "a plain number with .item()"),
     (step_05.q2, lambda *arguments: mean(batch_losses(*arguments)), "mean of batch means"),
+    (step_05.q1, {name: not flag for name, flag in FLAGS.items()}, "a * w: you got False. One input"),
+    (step_06.q2, lambda model: dict(model.state_dict()), "have changed too"),
+    (step_06.q2, lambda model: {n: value.detach() for n, value in model.state_dict().items()}, "have changed too"),
+    (step_06.q3, lambda *given: resumed(*given, weights_only=False) and None, "the next epoch was not returned"),
+    (step_07.q2, lambda model, loader: [(images.argmax(0) == targets) for images, targets in loader], "argmax(1)"),
     (step_11.q2, lambda step, steps, peak: 0.5, "has to change with step"),
     (step_11.q2, lambda step, steps, peak: peak - step, "the rate is negative"),
     (step_10.q3, outside, "try belongs inside the loop"),
@@ -188,6 +218,24 @@ WRONG = [
     (step_10.q1, lambda image: image, "should be a tensor (1, 3, 32, 32), but yours is Image"),
     (step_10.q2, lambda model, image, classes: [("a", 0.5)] * 3, "never called the network"),
     (step_10.q3, lambda paths, answer: dict.fromkeys(paths, "cat"), "Return two dictionaries"),
+    (step_05.q1, {**FLAGS, "a * 2": "False"}, "a * 2: you wrote 'False'; it is one of True, False"),
+    (step_06.q1, lambda folder, i: path_in(folder, "tudui_0.pth"), "it should be tudui_3.pth, but you got tudui_0.pth"),
+    (step_06.q1, lambda folder, i: 7, "Return a path; yours returned int"),
+    (step_06.q2, lambda model: [p.detach().clone() for p in model.parameters()], "but you got list. Wanted is a copy"),
+    (step_06.q2, lambda model: {n: 0 * value for n, value in copied(model).items()}, "the numbers aren't"),
+    (step_06.q3, lambda *given: resumed(*given, back=2), "it should be 5, but you got 6"),
+    (step_06.q3, lambda *given: resumed(*given, back=1.0), "this needs a whole number, but yours is float 5.0"),
+    (step_07.q1, lambda logits, targets: (logits.argmax(1) == targets).sum(), "make it a plain number with .item()"),
+    (step_07.q1, lambda logits, targets: logits.argmax(1) == targets, "this needs a number, but yours is tensor (64,)"),
+    (
+        step_07.q1,
+        lambda logits, targets: float((logits.argmax(1) == targets).sum()),
+        "a whole number, but yours is float",
+    ),
+    (step_07.q1, lambda logits, targets: 37, "but you got 37"),
+    (step_07.q2, lambda model, loader: 0.123, "but you got 0.123"),
+    (step_07.q3, lambda matrix: matrix / matrix.sum(1, keepdim=True), "the shape should be (3,), yours is (3, 3)"),
+    (step_07.q3, lambda matrix: torch.tensor([0.1, 0.2, 0.3]), "the numbers aren't"),
     (step_11.q1, lambda val, test: test[0], "but you got 0.66"),
     (
         step_11.q2,

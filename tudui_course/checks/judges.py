@@ -89,7 +89,7 @@ def as_figure(answer: Any) -> float:
 
 
 class judge_prediction:
-    """Compare what was foretold with what really happens.
+    """Compare what was foretold with what really happens, up to the first question that was answered wrong.
 
     Args:
         truth: what happens, found by trying it where that can be done: one value, or a dictionary of questions.
@@ -117,6 +117,8 @@ class judge_prediction:
                     f"{question}: you wrote {quoted(one)}; it is one of {options}.",
                 )
             yield question, Words(quoted(one)), Words(quoted(questions[question]))
+            if not same(one, questions[question], within=0):
+                return
 
     def wrong(self, key: str) -> list:
         """All wrong answers to one question, the others right; or the wrong answer that `key` itself is."""
