@@ -1,7 +1,6 @@
 """What an exercise is: it judges an answer, gives hints and shows a solution."""
 
 import contextlib
-import math
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tudui_course.checks.solved import remember
 
@@ -110,66 +108,3 @@ def untouched() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-# ---- What the steps use that are not yet tables (04 to 10); it goes with the last of them. ----
-
-
-class NothingReturned(Wrong, Blank):
-    """Raised by `call`: something has been written, but no result came back."""
-
-
-def call(function: Callable, *arguments: Any, **options: Any) -> Any:
-    """Call a learner's function; one without a body, or with dots for a result, is still blank."""
-    if not callable(function):
-        raise Wrong(
-            f"这里要一个函数，你给的是 {type(function).__name__}。",
-            f"This needs a function, but you gave {'an' if type(function).__name__[0] in 'aeiou' else 'a'} "
-            f"{type(function).__name__}.",
-        )
-    result = function(*arguments, **options)
-    if result is None and has_body(function):
-        raise NothingReturned(
-            "你的函数没有返回结果：最后要用 return（print 只是显示出来）。",
-            "Your function returned nothing: end it with return (print only shows a value).",
-        )
-    if result is None or result is ...:
-        raise Blank
-    return result
-
-
-def as_number(answer: object, what: str) -> float:
-    """The answer as a number, or Wrong with a sentence that quotes it."""
-    if isinstance(answer, Tensor):
-        shape = tuple(answer.shape)
-        if answer.dim() > 0:
-            raise Wrong(
-                f"{what}：要一个数，你返回的是形状 {shape} 的张量。",
-                f"{what}: return one number; yours is a tensor of shape {shape}.",
-            )
-        raise Wrong(
-            f"{what}：你返回的是张量 {answer.detach()}；要普通的数，加上 .item()。",
-            f"{what}: you returned a tensor, {answer.detach()}; make it a plain number with .item().",
-        )
-    if isinstance(answer, bool) or not isinstance(answer, int | float):
-        raise Wrong(
-            f"{what}：要返回一个数，你返回的是 {type(answer).__name__}：{str(answer)[:60]}。",
-            f"{what}: return a number; yours returned {type(answer).__name__}: {str(answer)[:60]}.",
-        )
-    return answer
-
-
-def refuse_known(answer: float, mistakes: tuple, what: str) -> None:
-    """Raise Wrong with its own message where the answer is a known wrong figure: (figure, Chinese, English) each."""
-    for figure, chinese, english in mistakes:
-        if figure is not None and math.isclose(answer, figure, abs_tol=1e-6):
-            raise Wrong(f"{what}：你得到 {answer:g}。{chinese}", f"{what}: you got {answer:g}. {english}")
-
-
-def has_body(function: Callable) -> bool:
-    """Whether there is more in a function than dots, a docstring or a comment."""
-
-    def blank() -> None: ...
-
-    code = getattr(function, "__code__", None)
-    return code is not None and len(code.co_code) > len(blank.__code__.co_code)
