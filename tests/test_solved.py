@@ -80,7 +80,9 @@ def test_any_console_can_print_it(encoding, marks, monkeypatch):
     lines = console.buffer.getvalue().decode(encoding).splitlines()
     assert [line[0] for line in lines[:8:2]] == list(marks)
     assert "Your answer is 0.1. That is p" in lines[3]
-    assert lines[-1].endswith("exercises solved") and f"00  {'✓ ○' if encoding == 'utf-8' else 'v o'}" in lines
+    assert lines[-1].endswith("exercises solved") and any(
+        line.startswith(f"00  {'✓ ○' if encoding == 'utf-8' else 'v o'}") for line in lines
+    )
 
 
 def test_a_message_that_quotes_half_a_character_is_printed(monkeypatch):
