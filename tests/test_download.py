@@ -161,12 +161,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def stall(self):
         self.answer(send=HALF)
-        self.server.over.wait(30)
+        self.server.over.wait(120)
 
     def held(self):
         """The other half comes when the test says so."""
         self.answer(send=HALF)
-        self.server.over.wait(30)
+        self.server.over.wait(120)
         self.wfile.write(ARCHIVE[HALF:])
 
     def silent(self):
@@ -214,7 +214,7 @@ def refused():
         yield f"http://127.0.0.1:{held.getsockname()[1]}/{NAME}"
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -470,7 +470,7 @@ def test_a_full_disk_is_one_sentence(server, tmp_path):
 def test_a_disk_that_fills_up_during_a_download_is_one_sentence_and_the_next_call_goes_on(server, tmp_path):
     """The limit on a file's size stands for the disk: the write fails, half way through."""
     child = download(server, tmp_path, "ok", limit=HALF)
-    output, _ = child.communicate(timeout=60)
+    output, _ = child.communicate(timeout=120)
     assert output.strip() == (
         f"StorageError: CIFAR-10 cannot be stored in {tmp_path} (File too large): make room for 360 MB, allow writing "
         "there, or choose another folder."
@@ -484,7 +484,7 @@ def test_a_disk_that_fills_up_during_a_download_is_one_sentence_and_the_next_cal
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
 def test_a_disk_that_fills_up_while_unpacking_leaves_the_archive_and_no_half_data_set(server, tmp_path):
     (tmp_path / NAME).write_bytes(ARCHIVE)
-    output, _ = download(server, tmp_path, limit=10_000).communicate(timeout=60)
+    output, _ = download(server, tmp_path, limit=10_000).communicate(timeout=120)
     assert output.startswith("StorageError: CIFAR-10 cannot be stored in ") and output.count("\n") == 1
     assert left(tmp_path) == [NAME] and (tmp_path / NAME).read_bytes() == ARCHIVE
     assert_usable(small(server)(tmp_path, download=True), tmp_path)
@@ -514,27 +514,27 @@ def download(server, folder, *modes, limit=0, **attributes):
 
 
 def test_of_two_downloads_into_one_folder_one_fetches_and_the_other_waits(server, tmp_path):
-    first = download(server, tmp_path, "held")
+    first = download(server, tmp_path, "held", timeout=120)
     wait_for(lambda: (tmp_path / PART).exists() and (tmp_path / PART).stat().st_size)
     second = download(server, tmp_path, "ok")
     waiting = second.stdout.readline() if second.poll() is None else ""
     assert f"another process is fetching CIFAR-10 into {tmp_path}: waiting." in waiting
     server.over.set()
-    assert first.communicate(timeout=60)[0] == ""
-    second.communicate(timeout=60)
+    assert first.communicate(timeout=120)[0] == ""
+    second.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0)
     assert server.log == [("held", None)]
     assert_usable(small(server)(tmp_path), tmp_path)
 
 
 def test_one_that_waits_goes_on_where_a_killed_one_stopped(server, tmp_path):
-    first = download(server, tmp_path, "stall", timeout=60)
+    first = download(server, tmp_path, "stall", timeout=120)
     wait_for(lambda: (tmp_path / PART).exists() and (tmp_path / PART).stat().st_size)
     second = download(server, tmp_path, "ok")
     assert "waiting" in second.stdout.readline()
     first.kill()
     first.communicate()
-    second.communicate(timeout=60)
+    second.communicate(timeout=120)
     assert second.returncode == 0
     assert server.log[1][0] == "ok" and server.log[1][1] is not None
     assert_usable(small(server)(tmp_path), tmp_path)
