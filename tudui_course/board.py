@@ -31,15 +31,15 @@ EVENTS = "events.out.tfevents.*"  # as in run_folder, which would bring torch in
 def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWriter":
     """Open a SummaryWriter whose curves hold exactly `points`, whatever an earlier, interrupted run had written.
 
-    The points are written to a new event file, and only then the older ones removed: a run that resumes from a
-    checkpoint goes on from the points that this checkpoint knows, so no step is missing and none stands twice.
+    The points are written to a new event file, and only then the older ones removed: a run resumed from a
+    checkpoint continues from that checkpoint's points, so no step is missing and none appears twice.
 
     Args:
         log_dir: made if missing.
-        points: (tag, value, step, time in seconds since 1970) of the run so far; without a time it is now.
+        points: (tag, value, step, time in seconds since 1970) of the run so far; the time defaults to now.
 
     Raises:
-        StorageError: the points can't be written; the older files are still there. The writer raises it later on, too.
+        StorageError: the points can't be written; the older files are kept. The writer may raise it later too.
     """
     from torch.utils.tensorboard import SummaryWriter  # here: the server, below, does without torch
 
@@ -47,7 +47,7 @@ def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWr
     log_dir = Path(log_dir)
     older = set(log_dir.glob(EVENTS))
     try:
-        # purge_step tells TensorBoard to forget what it has read before, and readers what stands in an older file.
+        # purge_step tells TensorBoard to forget what it has read, and readers to ignore what an older file holds.
         writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
         for tag, value, step, *when in points:
             writer.add_scalar(tag, value, step, *when)
@@ -60,7 +60,7 @@ def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWr
     for path in older:
         try:
             path.unlink()
-        except OSError as error:  # Windows, while a TensorBoard has it open; its points count no more
+        except OSError as error:  # Windows, while a TensorBoard has it open; its points no longer count
             sentence = f"{path} could not be removed ({error.strerror}): remove it when TensorBoard is closed."
             warnings.warn(sentence, CourseWarning, stacklevel=2)
     for name in ("add_scalar", "flush", "close"):
@@ -77,7 +77,7 @@ def unwritable(log_dir: Path, error: OSError) -> StorageError:
 
 
 def in_a_sentence(method: Callable, log_dir: Path) -> Callable:
-    """The same method of a writer, raising StorageError where it raises the system's own."""
+    """A writer's method, raising StorageError in place of the system's own error."""
 
     @functools.wraps(method)
     def call(*args: object, **kwargs: object) -> object:
@@ -91,7 +91,7 @@ def in_a_sentence(method: Callable, log_dir: Path) -> Callable:
 
 @functools.cache
 def silence_writers() -> None:
-    """Print no traceback from the threads in which TensorBoard writes: what they meet, the writer raises as well."""
+    """Print no traceback from the threads in which TensorBoard writes: the writer raises the same errors."""
     before = threading.excepthook
 
     def hook(failure: threading.ExceptHookArgs) -> None:
@@ -117,20 +117,20 @@ def read_scalars(log_dir: Path | str) -> dict[str, list[tuple[int, float]]]:
 def show(log_dir: Path | str, height: int = 600) -> None:
     """Show TensorBoard in the notebook, as `%tensorboard --logdir LOG_DIR` does, and three things more.
 
-    A server that died and left its entry behind is not taken for a living one; the server is this environment's; and
-    it is this notebook's own, and ends when its kernel does. With TUDUI_HEADLESS set (recording, CI) the server starts
-    all the same, and a sentence stands in for the frame.
+    A dead server's leftover entry is not taken for a live server; the server comes from this environment; and it is
+    this notebook's own and ends with its kernel. With TUDUI_HEADLESS set (recording, CI) the server still starts, but
+    a sentence replaces the frame.
 
-    Where Jupyter runs on another machine than the browser, the page has to come through Jupyter: with the package
+    If Jupyter and the browser run on different machines, the page has to come through Jupyter: with the package
     jupyter-server-proxy installed there, and TENSORBOARD_PROXY_URL set, for example to "/proxy/%PORT%/". On a
-    JupyterHub that is taken without being set.
+    JupyterHub that value is the default.
 
     Args:
         log_dir: folder of a run, or a folder of runs to compare.
         height: of the frame, in pixels.
 
     Raises:
-        RuntimeError: TensorBoard didn't start; with what it said.
+        RuntimeError: TensorBoard didn't start; the message has its output.
     """
     from tensorboard import notebook
 
@@ -141,8 +141,8 @@ def show(log_dir: Path | str, height: int = 600) -> None:
         return
     if hub := os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
         os.environ.setdefault("TENSORBOARD_PROXY_URL", f"{hub}proxy/%PORT%/")
-    # It names the frame by chance. After the same seed two frames would bear one name, and both pages would go into
-    # the first; besides, the notebook's own sequence of random numbers isn't to depend on what it shows.
+    # The frame's name is random. With the same seed two frames would share a name, and both pages would go into
+    # the first; besides, the notebook's own random numbers must not depend on what it shows.
     state = random.getstate()
     random.seed()
     notebook.display(port=server.port, height=height)
@@ -158,10 +158,10 @@ def show(log_dir: Path | str, height: int = 600) -> None:
 
 
 def start_server(log_dir: Path | str, wait: float = 60):
-    """Start a TensorBoard that ends with this process; gives its entry (pid, port ...).
+    """Start a TensorBoard that ends with this process; returns its entry (pid, port ...).
 
     Raises:
-        RuntimeError: it ended at once, or wasn't ready within `wait` seconds; with what it said.
+        RuntimeError: it ended at once, or wasn't ready within `wait` seconds; the message has its output.
     """
     command = [sys.executable, "-m", "tudui_course.board", owner_flag(), "--logdir", str(Path(log_dir).resolve())]
     command += ["--host", "127.0.0.1", "--port", "0"]
@@ -192,7 +192,7 @@ def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 3
     server = find_server(log_dir)
     if server is None:
         raise RuntimeError(f"no TensorBoard is running for {log_dir}: call board.show(log_dir) first.")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy doesn't know this machine
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies can't reach this machine
     deadline = time.monotonic() + wait
     tags: set[str] = set()
     while not tags and time.monotonic() < deadline:
@@ -204,7 +204,7 @@ def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 3
 
 
 def stop(log_dir: Path | str) -> None:
-    """End the TensorBoard that this process started for the folder, if it is running, and no other."""
+    """End the TensorBoard that this process started for the folder, if running, and no other."""
     server = find_server(log_dir, own=True)
     if server is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -215,10 +215,10 @@ def stop(log_dir: Path | str) -> None:
 
 
 def find_server(log_dir: Path | str, own: bool = False):
-    """TensorBoard's own entry (pid, port ...) of a living server that shows this folder, this process's first, or None.
+    """TensorBoard's entry (pid, port ...) for a live server of this folder, preferably this process's, or None.
 
     Args:
-        own: take none but this process's.
+        own: only this process's.
     """
     from tensorboard import manager
 
@@ -230,7 +230,7 @@ def find_server(log_dir: Path | str, own: bool = False):
 
 
 def is_own(entry) -> bool:
-    """Whether this process started the server of this entry; on Windows a launcher may stand between."""
+    """Whether this process started this entry's server; on Windows a launcher may stand between."""
     try:
         return owner_flag() in psutil.Process(entry.pid).cmdline()
     except psutil.Error:
@@ -243,7 +243,7 @@ def owner_flag() -> str:
 
 
 def forget_dead_servers() -> None:
-    """Remove the entries that killed TensorBoards left in the temporary folder; a dead port would be shown again."""
+    """Remove entries that killed TensorBoards left in the temporary folder, or a dead port would be shown again."""
     from tensorboard import manager
 
     for entry in manager.get_all():
@@ -252,7 +252,7 @@ def forget_dead_servers() -> None:
 
 
 def is_alive(entry) -> bool:
-    """Whether the server of this entry runs: not ended, not dead and unburied, its number not another process's now."""
+    """Whether this entry's server is running: not ended, not a zombie, its process id not reused."""
     try:
         process = psutil.Process(entry.pid)
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < entry.start_time + 60

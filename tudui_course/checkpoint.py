@@ -23,7 +23,7 @@ from tudui_course.settings import Settings
 from tudui_course.whole_model import printable
 
 FORMAT = "tudui_course checkpoint"
-VERSION = 2  # 2: knows the data; version 1 is read, too
+VERSION = 2  # 2 records which data; version 1 can be read too
 
 
 def save_checkpoint(
@@ -37,15 +37,15 @@ def save_checkpoint(
     classes: list[str] | None = None,
     data: str = "",
 ) -> Path:
-    """Save a model and all that is needed to go on training it, as tensors and plain values only.
+    """Save a model and all that is needed to continue training it, as tensors and plain values only.
 
     The file is written under another name, flushed to the disk and renamed, so that `path` holds either what it held
     before or the whole new checkpoint. Missing folders are made.
 
     Args:
         path: the file, for example "runs/first/tudui_0.pth".
-        model: `Tudui` or `TuduiNorm`, also compiled or wrapped for several processes; the network's name is stored with
-            its state_dict.
+        model: `Tudui` or `TuduiNorm`, possibly compiled or wrapped for several processes; the network's name is stored
+            with its state_dict.
         optimizer: its state (momentum and the like).
         progress: how far the run has come; see `resume.Progress`.
         scheduler: its state.
@@ -57,7 +57,7 @@ def save_checkpoint(
         The path.
 
     Raises:
-        StorageError: the file can't be written, for want of room or otherwise.
+        StorageError: the file can't be written, for example because the disk is full.
     """
     model = unwrapped(model)
     checkpoint = {
@@ -78,7 +78,7 @@ def save_checkpoint(
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside of torch.compile's and DistributedDataParallel's wrappings; its weights are the same."""
+    """The network inside torch.compile's and DistributedDataParallel's wrappers; its weights are the same."""
     while inner := getattr(model, "_orig_mod", getattr(model, "module", None)):
         model = inner
     return model
@@ -86,7 +86,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def save_atomically(content: dict, path: Path) -> None:
     """torch.save to a temporary file beside `path`, flush it to the disk, rename it."""
-    serialized = io.BytesIO()  # torch.save to a file tells nothing of a full disk but "unexpected pos"
+    serialized = io.BytesIO()  # all that torch.save to a file says of a full disk is "unexpected pos"
     torch.save(content, serialized)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -106,7 +106,7 @@ def save_atomically(content: dict, path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, or a power cut can undo a renaming; Windows has no such call."""
+    """Flush a folder's entries to the disk, or a power cut could undo a rename; Windows has no such call."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -120,14 +120,14 @@ def read_checkpoint(path: Path | str) -> dict:
 
     Raises:
         NotFoundError: no such file.
-        InputError: not such a checkpoint, damaged, or from a newer version; the message says what to do.
+        InputError: not a checkpoint, damaged, or from a newer version; the message says what to do.
     """
     content, _ = read_tensors(path)
     return check_checkpoint(content, path)
 
 
 def check_checkpoint(content: dict, path: Path | str) -> dict:
-    """Give a file's content back if it is a checkpoint of this package; raises as `read_checkpoint` does."""
+    """Return a file's content if it is a checkpoint of this package; raises as `read_checkpoint` does."""
     if content.get("format") != FORMAT:
         raise InputError(f"{path} holds no checkpoint of this course but {describe(content)}.")
     if not isinstance(content.get("version"), int):
@@ -150,7 +150,7 @@ def check_checkpoint(content: dict, path: Path | str) -> dict:
 
 
 def are_settings(stored: object) -> bool:
-    """Whether it is a dict in which what `Settings` knows is of the same type as there."""
+    """Whether it is a dict whose entries have the types of `Settings`' fields."""
     types = {field.name: type(field.default) for field in fields(Settings)} | {"lr": float | int | None}
     return isinstance(stored, dict) and all(
         isinstance(stored[name], types[name]) for name in types.keys() & stored.keys()
@@ -158,18 +158,18 @@ def are_settings(stored: object) -> bool:
 
 
 def is_progress(stored: object) -> bool:
-    """Whether it is a dict with the counts that `Progress` has."""
+    """Whether it is a dict with `Progress`' counts."""
     return isinstance(stored, dict) and all(type(stored.get(name)) is int for name in ("epoch", "step", "batch"))
 
 
 def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
-    """Read the sound checkpoint of a run that has come furthest.
+    """Read the undamaged checkpoint that is furthest into the run.
 
     Returns:
-        The checkpoint, None for a run that was killed before its first one; and why newer ones were passed over.
+        The checkpoint, or None if the run was killed before its first; and why newer ones were passed over.
 
     Raises:
-        InputError: none of those that are there is sound.
+        InputError: all of the run's checkpoints are damaged.
     """
     sound, passed_over = [], []
     for path in checkpoints(Path(run_dir)):
@@ -190,7 +190,7 @@ def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
 
 
 def read_tensors(path: Path | str) -> Opened:
-    """Read a file of tensors and plain values, or a whole `Tudui`; what is damaged is told with what lies beside it."""
+    """Read a file of tensors and plain values, or a whole `Tudui`; if damaged, the error names sound ones beside it."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a checkpoint in it, for example {path / 'tudui_9.pth'}.")
@@ -207,7 +207,7 @@ def read_tensors(path: Path | str) -> Opened:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file is a whole checkpoint."""
+    """Whether a file is a complete checkpoint."""
     try:
         return bool(check_checkpoint(open_file(path).content, path))
     except (CourseError, OSError):
@@ -248,7 +248,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
 
 
 def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> tuple[nn.Module, list[str]]:
-    """Write the weights of an older file, a whole model or a bare state_dict, as a checkpoint of this package.
+    """Convert an older file, a whole model or a bare state_dict, to a checkpoint of this package.
 
     Args:
         old: the file; nothing in it is run.
@@ -274,7 +274,7 @@ def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> tup
 
 
 def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:
-    """model.load_state_dict, a mismatch told in a sentence."""
+    """model.load_state_dict, with a one-sentence error for a mismatch."""
     try:
         model.load_state_dict(state_dict)
     except RuntimeError as error:
@@ -283,15 +283,15 @@ def load_weights(model: nn.Module, state_dict: dict, path: Path | str) -> None:
 
 
 def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=None, path: Path | str = "checkpoint"):
-    """Put model, optimizer, scheduler and all random generators back to where the checkpoint was saved.
+    """Restore model, optimizer, scheduler and all random generators as they were when the checkpoint was saved.
 
     The model must already be on its device: the optimizer's state follows its parameters there.
 
     Returns:
-        The `Progress` to hand to `fit`.
+        The `Progress` to pass to `fit`.
 
     Raises:
-        InputError: it holds weights alone, those of another network, or what can't be put back.
+        InputError: it holds only weights, another network's weights, or state that can't be restored.
     """
     if checkpoint["optimizer"] is None:
         raise InputError(f"{path} holds weights alone, without what it takes to go on training; start another run.")
@@ -329,15 +329,15 @@ def accelerator_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Put back what `random_state` gave; warns where an accelerator's can't be put back on this machine."""
+    """Restore what `random_state` returned; warns if an accelerator's state can't be restored on this machine."""
     torch.set_rng_state(state["torch"])
     numpy, python = state["numpy"], state["python"]
     keys = np.array(numpy["keys"], dtype=np.uint32)
-    if not 0 <= numpy["position"] <= len(keys):  # numpy reads there without looking
+    if not 0 <= numpy["position"] <= len(keys):  # numpy doesn't check it
         raise ValueError(f"position {numpy['position']} of {len(keys)}")
     np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["gauss"]))
     random.setstate((python["version"], tuple(python["numbers"]), python["gauss_next"]))
-    # Format version 1 knew CUDA alone.
+    # Format version 1 had only CUDA.
     stored = state.get("accelerator", {"kind": "cuda" if state.get("cuda") else "", "states": state.get("cuda", [])})
     here = accelerator_state()
     if stored["kind"] == here["kind"] and len(stored["states"]) == len(here["states"]):

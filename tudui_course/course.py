@@ -1,4 +1,4 @@
-"""A folder of the learner's own with the course's notebooks: made, brought up to date, never written over."""
+"""The learner's own folder of the course's notebooks: made, updated, never overwritten."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from tudui_course.errors import InputError, StorageError
 from tudui_course.runtime import checkout, short_path
 
-RECORD = ".tudui_course.json"  # in the folder: what each notebook was when it was written there
+RECORD = ".tudui_course.json"  # in the folder: a digest of each notebook as it was written there
 PAGES = [f"{name}.{kind}" for name in ("results", "recipes") for kind in ("md", "png", "json")]
 PAGES += ["tensorboard.png"]  # notebooks use these
 
@@ -28,15 +28,15 @@ def originals() -> dict[str, bytes]:
 
 
 def write_course(folder: Path) -> list[str]:
-    """Bring a folder up to date: add what is missing, replace what the learner hasn't touched, leave the rest.
+    """Update a folder: add what is missing, replace what the learner hasn't touched, leave the rest.
 
-    The notebooks go to folder/notebooks, the pages that they use to folder/docs.
+    The notebooks go to folder/notebooks, the pages they use to folder/docs.
 
     Args:
         folder: made if missing; it may hold other files.
 
     Returns:
-        What was done, a line each.
+        What was done, one line each.
 
     Raises:
         InputError: it is a file.
@@ -59,7 +59,7 @@ def write_course(folder: Path) -> list[str]:
 
 
 def update(path: Path, content: bytes, record: dict[str, str]) -> list[str]:
-    """Write one notebook unless the learner has changed it; gives what was done."""
+    """Write one notebook unless the learner has changed it; returns what was done."""
     name, now = path.name, digest(content)
     there = digest(path.read_bytes()) if path.is_file() else None
     if there in (None, record.get(name)) and there != now:
@@ -74,7 +74,7 @@ def update(path: Path, content: bytes, record: dict[str, str]) -> list[str]:
 
 
 def write_fresh(folder: Path, number: str) -> Path:
-    """Put one notebook as the course has it beside the learner's, under a name that is free.
+    """Put the course's version of a notebook beside the learner's, under an unused name.
 
     Args:
         number: its first two digits.
@@ -96,7 +96,7 @@ def write_fresh(folder: Path, number: str) -> Path:
 
 
 def open_lab(folder: Path) -> int:
-    """Open JupyterLab in the folder and wait for its end; gives its exit code. TUDUI_LAB_ARGS may hold more options."""
+    """Open JupyterLab in the folder and wait for it to end; returns its exit code. TUDUI_LAB_ARGS can add options."""
     config = Path(__file__).resolve().parent / "jupyter" / "lab_config.py"
     options = shlex.split(os.environ.get("TUDUI_LAB_ARGS", ""))
     options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []

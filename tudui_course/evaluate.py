@@ -1,4 +1,4 @@
-"""Measuring a checkpoint on the test pictures."""
+"""Evaluate a checkpoint on the test pictures."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ from tudui_course.runtime import choose_device
 
 
 def evaluate_checkpoint(path: Path | str, data: str = "", device: str = "auto", batch_size: int = 256) -> EpochResult:
-    """Measure a checkpoint on the test pictures and print loss and accuracy, also class by class.
+    """Evaluate a checkpoint on the test pictures and print loss and accuracy, overall and by class.
 
     Args:
         path: a checkpoint, or a bare state_dict of one of the course's networks.
-        data: "pictograms", "cifar10" or a folder; "" for the very pictures that its run was tested on.
+        data: "pictograms", "cifar10" or a folder; "" for the pictures that its run was tested on.
         device: as for `choose_device`.
         batch_size: pictures at a time.
 
     Raises:
-        InputError, NotFoundError: the file or the data can't be used; one sentence.
+        InputError, NotFoundError: the file or the data can't be used; the message says why.
     """
     if batch_size < 1:
         raise InputError(f"batch size is {batch_size}, but a batch needs at least 1 picture: --batch-size 256.")

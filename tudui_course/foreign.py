@@ -1,4 +1,4 @@
-"""Files that people bring: looked at before torch opens them, and searched for one of the course's networks."""
+"""Files from elsewhere: checked before torch opens them, and searched for one of the course's networks."""
 
 import io
 import re
@@ -30,8 +30,8 @@ class Opened(NamedTuple):
     """A file that was read without running anything in it.
 
     Attributes:
-        content: a dict of tensors and plain values, as torch.save had been given it; for a whole model its state_dict.
-        said: what was made of it, a sentence each.
+        content: a dict of tensors and plain values, as passed to torch.save; for a whole model, its state_dict.
+        said: how it was interpreted, one sentence each.
     """
 
     content: dict
@@ -39,15 +39,15 @@ class Opened(NamedTuple):
 
 
 def open_file(path: Path) -> Opened:
-    """Read a file that torch.save wrote, whoever brings it, in bounded time and memory and without running its code.
+    """Read a file that torch.save wrote, from any source, in bounded time and memory and without running its code.
 
     Args:
         path: a dict of tensors and plain values, or a whole `Tudui` as torch.save(model) left it on whatever device, by
             torch 1.8 or newer; its class, its modules and its attributes may have any name.
 
     Raises:
-        InputError: it asks for anything else, holds another network or something that isn't a dict.
-        DamagedError: it is damaged, or no such file at all.
+        InputError: it needs anything else, or holds another network or something that isn't a dict.
+        DamagedError: it is damaged, or not such a file at all.
     """
     if path.stat().st_size > MOST_BYTES:
         raise InputError(
@@ -71,7 +71,7 @@ def open_file(path: Path) -> Opened:
             failure = InputError(f"{path} holds {describe(content)}, not a checkpoint.")
     except OtherNetworkError as error:
         failure = InputError(f"{path} holds another network than Tudui: {error}.")
-    except Exception:  # a file can be broken in any way; whatever was stumbled over, it can't be read
+    except Exception:  # a file can be broken in any way; whatever the error, it can't be read
         pass
     if asked := foreign(notes, model):
         raise InputError(
@@ -85,7 +85,7 @@ def open_file(path: Path) -> Opened:
 
 
 def what_else(raw: bytes) -> str:
-    """What a file is that torch.save never wrote, and what to do; "" where that can't be told."""
+    """Say what a file not written by torch.save is, and what to do; "" if unknown."""
     start = raw[:200].lstrip().lower()
     if not raw:
         return f"is empty (0 bytes); {OTHERS}"
@@ -97,7 +97,7 @@ def what_else(raw: bytes) -> str:
 
 
 def foreign(notes: "Notes", model: object) -> str:
-    """The names that neither a file of tensors nor the lesson's network needs: the first five, fit to be printed."""
+    """The first five names that neither a file of tensors nor the lesson's network needs, safe to print."""
     whole = isinstance(model, Call) and model.is_object
     allowed = {model.name} if whole else set()
     found = [
@@ -118,7 +118,7 @@ def describe(content: object) -> str:
 
 
 def is_state_dict(content: object) -> bool:
-    """Whether it is a dict of nothing but named tensors."""
+    """Whether it is a dict of named tensors only."""
     return (
         isinstance(content, dict)
         and bool(content)
@@ -127,14 +127,14 @@ def is_state_dict(content: object) -> bool:
 
 
 def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[str]]:
-    """Find one of the course's networks in a dict of other people's: by the order and the shapes of its tensors.
+    """Find one of the course's networks in a dict from elsewhere, by the order and shapes of its tensors.
 
     Args:
-        content: a state_dict, or a dict that holds one beside other things.
+        content: a state_dict, or a dict that holds one among other things.
         path: for messages.
 
     Returns:
-        The network's name, its state_dict as it has it, and a sentence for each thing that was unwrapped.
+        The network's name, its state_dict under its own names, and one sentence for each layer of wrapping removed.
 
     Raises:
         InputError: there is none.
@@ -154,7 +154,7 @@ def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[s
             said.append(f"the prefix {prefix!r} was taken off the names")
     network = "TuduiNorm" if any("running_mean" in name for name in content) else "Tudui"
     classes = class_count(content, network, path)
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"):  # shapes only, no memory
         wanted = MODELS[network](classes).state_dict()
     if content.keys() != wanted.keys():
         renamed = dict(zip(wanted, content.values(), strict=False))
@@ -169,9 +169,9 @@ def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[s
 
 
 def refuse_gaps(found: list[str], wanted: list[str], message: str) -> None:
-    """Raise InputError where the numbers in a state_dict's names leave room for other layers than the course's.
+    """Raise InputError if the numbers in a state_dict's names leave room for layers the course's network lacks.
 
-    Between "features.0.weight" and "features.3.weight" lie two layers without tensors: not a MaxPool2d alone.
+    Between "features.0.weight" and "features.3.weight" lie two layers without tensors, so not just a MaxPool2d.
     """
 
     def place(name: str) -> tuple[str, int]:
@@ -192,7 +192,7 @@ def class_count(weights: dict[str, Tensor], network: str, path: Path) -> int:
     with torch.device("meta"):
         name = list(MODELS[network]().state_dict())[-1]
     last = weights.get(name, list(weights.values())[-1])
-    count = len(last) if last.dim() == 1 else 10  # what is no bias belongs to another network, which is told later
+    count = len(last) if last.dim() == 1 else 10  # if it is no bias, this is another network, which is reported later
     if not 1 <= count <= MOST_CLASSES:
         raise InputError(f"{path} holds a network of {count:,} classes; this course's have 1 to {MOST_CLASSES:,}.")
     return count

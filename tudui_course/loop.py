@@ -1,4 +1,4 @@
-"""The training loop: train an epoch, evaluate, and do both for as many epochs as asked."""
+"""The training loop: train one epoch, evaluate, and do both for as many epochs as asked."""
 
 import contextlib
 import math
@@ -38,10 +38,10 @@ def train_one_epoch(
         model: maps images (N, 3, 32, 32) to logits (N, C); it is already on the device.
         loader: yields images (N, 3, 32, 32), float, and targets (N,), int64.
         loss_fn: maps logits and targets to the batch's mean loss.
-        optimizer: over the model's parameters.
+        optimizer: updates the model's parameters.
         device: where the model is; batches are moved there.
         log: called with ("train_loss", the batch's loss, step) every `log_every` steps; `writer.add_scalar` fits.
-        first_step: optimizer steps done before, so that steps are numbered on from there.
+        first_step: optimizer steps done before; numbering continues from there.
         log_every: steps between two logged losses.
         scheduler: stepped after each optimizer step.
         precision: "float32", or "bfloat16" for autocast.
@@ -147,20 +147,20 @@ def fit(
 
     Args:
         model, loss_fn, optimizer, device, log_every, scheduler, precision: as for `train_one_epoch`.
-        loaders: train loader, test loader and, where pictures were kept back for choosing, validation loader.
-        epochs: epochs in all, those that `progress` counts included.
+        loaders: train loader, test loader and, if pictures were kept back to choose by, validation loader.
+        epochs: total number of epochs, including those in `progress`.
         log: called with "train_loss" every `log_every` steps, and with "test_loss" and "test_accuracy" (and
             "validation_loss", "validation_accuracy") after each epoch (step 0 after the first, as in the lesson).
         progress: where an earlier call stopped; it is kept up to date in place.
-        save: called with the progress after each epoch, and when stopped in the middle of one.
-        stop: asked after each step; once it says True the step is finished, `save` is called and `fit` returns.
+        save: called with the progress after each epoch, and when stopped partway through one.
+        stop: called after each step; once it returns True, `save` is called and `fit` returns.
 
     Returns:
         The finished epochs, earlier ones included.
 
     Raises:
-        DivergedError: a loss or a weight was NaN or infinite. `save` is not called with it.
-        ValueError: `progress` stands in the middle of an epoch whose order can't come again.
+        DivergedError: a loss or a weight was NaN or infinite; that state is not saved.
+        ValueError: `progress` is partway through an epoch whose order can't be repeated.
     """
     train_loader, *test_loaders = loaders
     progress = progress if progress is not None else Progress()
@@ -221,7 +221,7 @@ def check_finite(totals: Totals, first_step: int, optimizer: Optimizer) -> None:
     """Raise DivergedError, naming the step and the learning rate, if a loss was NaN or infinite."""
     bad = totals.first_bad_step()
     if bad is not None:
-        lr = optimizer.defaults["lr"]  # the one that was asked for, whatever a scheduler made of it since
+        lr = optimizer.defaults["lr"]  # the one asked for, not what a scheduler has made of it since
         raise DivergedError(
             f"the loss became NaN or infinite at step {first_step + bad} (learning rate {lr:g}): "
             f"try a smaller learning rate, for example {lr / 10:g}, or clip the gradients with "

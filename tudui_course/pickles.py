@@ -1,8 +1,8 @@
-"""Pickles of torch's files, gone through without running them.
+"""The pickles in torch's files, read without running them.
 
 A pickle is a program for a small stack machine that may call any function it can name, build keys that take for ever to
-hash and ask for any amount of memory; torch.load(weights_only=True) stops the first, not the rest. Here every call is
-left out: a name stays a name, a call becomes a note of what would have been called. Tensors are made from such notes
+hash and ask for any amount of memory; torch.load(weights_only=True) stops only the first. Here no call is ever made: a
+name stays a name, a call becomes a note of what would have been called. Tensors are made from such notes
 and the bytes beside them: torch never opens the file itself, which it might understand in another way than we do.
 """
 
@@ -28,7 +28,7 @@ DTYPE_NAMES = {str(value): value for value in vars(torch).values() if isinstance
 PLAIN_CALLS = {"torch.Size": torch.Size, "torch.device": torch.device}
 STORAGE = re.compile(r"torch\.(?:cuda\.)?(\w+)Storage")
 OLD_FORMAT = [0x1950A86A20F9469CFC6C, 1001]  # how files begin that are no zip archives: magic number and version
-MOST_STEPS = 5_000_000  # of a pickle: some ten seconds; a checkpoint of ten epochs takes about 4,000
+MOST_STEPS = 5_000_000  # steps in a pickle, about ten seconds; a checkpoint of ten epochs takes about 4,000
 MOST_NAMES = 10_000
 LONGEST_NAME = 1_000
 LONGEST_NUMBER = 128  # bits
@@ -37,11 +37,11 @@ ReadStorage = Callable[[str, str, int], Tensor]  # the numbers of a storage by i
 
 
 class Name(str):
-    """A function or class that a pickle names, for example "torch.nn.modules.conv.Conv2d". It is never looked up."""
+    """A function or class named in a pickle, for example "torch.nn.modules.conv.Conv2d". It is never looked up."""
 
 
 class Call:
-    """A call that a pickle asks for; it is never made. `state` is what the object would have been given then.
+    """A call that a pickle asks for; it is never made. `state` is what the object would then have been given.
 
     Attributes:
         is_object: whether it is an object of the class `name`, made without calling it.
@@ -56,13 +56,13 @@ class Call:
 
 
 class Notes:
-    """Goes through pickles, calling nothing, and notes all names and storages that they ask for."""
+    """Reads pickles without calling anything, and notes all names and storages they ask for."""
 
     def __init__(self) -> None:
         self.names, self.storages, self.steps = {}, {}, Budget(MOST_STEPS)
 
     def read(self, file: BinaryIO) -> object:
-        """Go through one pickle; the file is left at its end."""
+        """Read one pickle; leaves the file at its end."""
         self.stack, self.marks, self.memo = [], [], {}
         for opcode, value, _ in pickletools.genops(file):
             self.steps.spend()
@@ -124,14 +124,14 @@ class Notes:
             case "BINPERSID":
                 self.persistent(*self.last(1))
             case _:
-                if value is None or opcode in ("PERSID", "PUT", "GET"):  # all others push what stands in the pickle
+                if value is None or opcode in ("PERSID", "PUT", "GET"):  # all others push a value written in the pickle
                     raise ValueError(f"{opcode} is not used by torch")
                 if type(value) is int and value.bit_length() > LONGEST_NUMBER:  # a product of two could take for ever
                     raise ValueError("a number is too long")
                 stack.append(value)
 
     def last(self, count: int) -> list:
-        """Take the last `count` things off the stack."""
+        """Pop the last `count` items off the stack."""
         if len(self.stack) < count:
             raise ValueError("the stack is empty")
         items = self.stack[-count:]
@@ -139,14 +139,14 @@ class Notes:
         return items
 
     def marked(self) -> list:
-        """Take all things after the last mark off the stack."""
+        """Pop all items above the last mark off the stack."""
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
     def name(self, opcode: str, value: object) -> None:
-        """Note a name, and push it as such."""
+        """Note a name, and push it as a name."""
         if opcode.startswith("EXT"):
             module, name = "copyreg", f"extension {value}"
         elif opcode == "STACK_GLOBAL":
@@ -164,7 +164,7 @@ class Notes:
             self.call(self.stack.pop(), tuple(self.marked()))
 
     def call(self, name: object, args: object, is_object: bool = False) -> None:
-        """Push a note of a call, but for an OrderedDict a dict that items can be put into, and bytes as they are."""
+        """Push a note of a call; but for an OrderedDict a dict to fill, and for bytes the bytes."""
         call = Call(name, args, is_object)
         if name == "collections.OrderedDict" and args == ():
             call = {}
@@ -174,7 +174,7 @@ class Notes:
         self.stack.append(call)
 
     def persistent(self, saved: tuple) -> None:
-        """Push what torch keeps outside of the pickle: a storage, or, in the old format, a class with its source."""
+        """Push what torch keeps outside the pickle: a storage, or, in the old format, a class with its source."""
         if saved[0] == "module":
             self.stack.append(saved[1])
             return
@@ -188,22 +188,22 @@ class Notes:
 
 
 class Budget:
-    """How much of its allowance for time and memory a file has spent."""
+    """How much of its time and memory allowance a file has used."""
 
     def __init__(self, most: int) -> None:
         self.most, self.spent = most, 0
 
     def spend(self, cost: int = 1) -> None:
-        """Raise ValueError once more was spent than there was."""
+        """Raise ValueError once the allowance is used up."""
         self.spent += cost
         if self.spent > self.most:
             raise ValueError("it takes too many steps")
 
 
 def pairs(items: list) -> dict:
-    """A dict of alternating keys and values, whose keys are refused where finding them could take for ever.
+    """A dict from alternating keys and values; keys that could take for ever to hash or find are refused.
 
-    Tuples can be nested without end, and large numbers chosen so that all have the same hash.
+    Tuples can be nested endlessly, and large numbers chosen so that all hash alike.
     """
     keys = items[::2]
     if not all(type(key) is str or (type(key) is int and abs(key) < 2**31) for key in keys):
@@ -214,8 +214,8 @@ def pairs(items: list) -> dict:
 def unpack_zip(file: BinaryIO, notes: Notes) -> tuple[object, ReadStorage]:
     """Unpack torch's format: a zip archive with NAME/data.pkl and NAME/data/KEY for each storage; extracts nothing.
 
-    Its directory may not claim more than the file has, and each record must have the checksum that it was written
-    with: torch looks at neither, and would load changed bytes as other weights.
+    The archive's directory may not claim more than the file holds, and each record must match its checksum: torch
+    checks neither, and would load altered bytes as different weights.
     """
     if file.read().count(b"PK\x01\x02") > MOST_RECORDS:  # each one in the directory begins with these
         raise ValueError("too many records")
@@ -269,7 +269,7 @@ def dtype_of(storage_type: str) -> torch.dtype:
 
 
 def tensor_of(noted: Call, read_storage: ReadStorage) -> Tensor:
-    """The tensor that torch would have made, on the CPU; it shares the memory of its storage.
+    """The tensor that torch would have made, on the CPU; it shares its storage's memory.
 
     Raises:
         ValueError: it isn't a tensor, or reaches beyond its storage, which torch would make larger with whatever lies
@@ -280,7 +280,7 @@ def tensor_of(noted: Call, read_storage: ReadStorage) -> Tensor:
     storage, offset, size, stride, _requires_grad, _hooks = noted.args  # a seventh would change what the numbers mean
     if noted.name != "torch._utils._rebuild_tensor_v2" or storage.name != "storage":
         raise ValueError("not a tensor")
-    if not all(type(number) is int for number in (offset, *size, *stride)):  # a number times a text is a longer text
+    if not all(type(number) is int for number in (offset, *size, *stride)):  # number * string is a longer string
         raise ValueError("a shape of anything but numbers")
     numbers = read_storage(*storage.args)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
@@ -290,17 +290,17 @@ def tensor_of(noted: Call, read_storage: ReadStorage) -> Tensor:
 
 
 def content_of(noted: object, read_storage: ReadStorage, spent: int) -> object:
-    """Make of the notes what torch.load would have made of the pickle: plain values, and tensors on the CPU.
+    """Turn the notes into what torch.load would have returned: plain values, and tensors on the CPU.
 
-    What the pickle uses in several places is made anew for each, and each is counted: doubled again and again it would
-    take for ever to print or to compare.
+    What the pickle uses in several places is built afresh for each, and each is counted: doubled again and again, it
+    would take for ever to print or compare.
 
     Args:
-        noted, read_storage: what unpacking gave.
-        spent: how many steps it took to read the pickle; to make its content may take ten times as many.
+        noted, read_storage: as unpacking returned them.
+        spent: how many steps reading the pickle took; building its content may take ten times as many.
 
     Raises:
-        ValueError: there is anything else in it, or too much.
+        ValueError: it holds anything else, or too much.
     """
     steps = Budget(min(1_000 + 10 * spent, MOST_STEPS))
 

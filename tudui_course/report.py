@@ -1,4 +1,4 @@
-"""What a run and the measuring of a checkpoint print."""
+"""What a run prints, and what evaluating a checkpoint prints."""
 
 import shlex
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def print_start(
 
 
 def print_epoch(record: EpochRecord, seconds: float) -> None:
-    """One finished epoch in a line."""
+    """One finished epoch on one line."""
     validation = f"validation accuracy {record.validation.accuracy:.4f}   " if record.validation else ""
     print(
         f"epoch {record.epoch + 1:2d}   train loss {record.train.loss:.4f}   test loss {record.test.loss:.4f}   "
@@ -66,7 +66,7 @@ def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
 
 
 def format_table(history: list[EpochRecord]) -> str:
-    """The finished epochs as a table; the sum over batches is the figure that the lesson prints."""
+    """The finished epochs as a table; the sum over batches is the number that the lesson prints."""
     kept_back = bool(history) and history[0].validation is not None
     heading = "epoch   train loss   train accuracy   test loss   (sum of batch means)   test accuracy"
     lines = [heading + ("   validation accuracy" if kept_back else "")]
@@ -80,7 +80,7 @@ def format_table(history: list[EpochRecord]) -> str:
 
 
 def how_to_continue(progress: Progress, settings: Settings, run_dir: Path, keep: int) -> str:
-    """What a stopped run says: where it stands, and the command that continues it."""
+    """What a stopped run says: how far it has come, and the command that continues it."""
     if progress.step == 0:
         return "Stopped before the first step; there is nothing to continue."
     kept = f" --keep {keep}" if keep else ""

@@ -1,4 +1,4 @@
-"""How far a run has come, and how an epoch that was stopped goes on with the batches it would have had."""
+"""How far a run has come, and how an interrupted epoch continues with exactly the batches it still had to do."""
 
 import itertools
 import random
@@ -20,7 +20,7 @@ class EpochRecord:
     """A finished epoch: its number (from 0), the optimizer steps done so far, and its results.
 
     Attributes:
-        validation: on the pictures kept back for choosing, None where there are none.
+        validation: results on the pictures kept back to choose by, or None.
     """
 
     epoch: int
@@ -31,22 +31,22 @@ class EpochRecord:
 
     @property
     def deciding(self) -> EpochResult:
-        """What the best epoch is chosen by: the validation set, or for want of one the test set, which flatters."""
+        """What the best epoch is chosen by: the validation set or, without one, the test set, which flatters."""
         return self.validation or self.test
 
 
 @dataclass
 class Progress:
-    """How far a run has come: all that `fit` needs to go on, beside model, optimizer and random state.
+    """How far a run has come: all that `fit` needs to continue besides model, optimizer and random state.
 
     Attributes:
         epoch: epochs finished.
         step: optimizer steps done in all.
-        batch: batches done of the epoch under way (0 between epochs).
-        partial: what these batches added up to.
-        loader_state: state of the train loader's generator when the epoch under way, or the next, began; uint8 tensor.
+        batch: batches done in the current epoch (0 between epochs).
+        partial: totals over those batches.
+        loader_state: state of the train loader's generator at the start of the current (or next) epoch; uint8.
         history: the finished epochs.
-        points: all logged (tag, value, step, time in seconds since 1970); without the time from format version 1.
+        points: all logged (tag, value, step, time in seconds since 1970); format version 1 has no time.
     """
 
     epoch: int = 0
@@ -58,13 +58,13 @@ class Progress:
     points: list[tuple] = field(default_factory=list)
 
     def add(self, result: EpochResult) -> None:
-        """Count batches that were trained on."""
+        """Count the batches just trained on."""
         self.partial += result
         self.step += result.steps
         self.batch += result.steps
 
     def finish_epoch(self, train_loader: DataLoader, test: EpochResult, validation: EpochResult | None = None) -> None:
-        """Enter the finished epoch into the history and start counting the next one."""
+        """Add the finished epoch to the history and start counting the next one."""
         self.history.append(EpochRecord(self.epoch, self.step, self.partial, test, validation))
         self.epoch += 1
         self.batch = 0
@@ -84,7 +84,7 @@ class Progress:
 
 
 def rewind(loader: DataLoader, progress: Progress) -> None:
-    """Put the loader's generator back to where the epoch under way began, so that its order comes again.
+    """Set the loader's generator back to the start of the current epoch, so that its order is repeated.
 
     Raises:
         ValueError: the loader shuffles without a generator of its own, so the order is lost.
@@ -101,10 +101,10 @@ def rewind(loader: DataLoader, progress: Progress) -> None:
 
 
 def remaining(loader: DataLoader, done: int, stop: Callable[[], bool]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over a loader without its first `done` batches, until `stop`, asked after each batch, says True.
+    """Iterate over a loader without its first `done` batches, until `stop`, called after each batch, returns True.
 
-    It isn't asked after the last batch: a loader has to be gone through to its very end, where it draws once more from
-    its generator, or the next epoch would have another order.
+    It isn't called after the last batch: a loader draws from its generator once more at its very end, and if it isn't
+    run to that end, the next epoch has a different order.
     """
     batches = skip(loader, done) if done else iter(loader)
     for number, batch in enumerate(batches, start=done + 1):
@@ -114,7 +114,7 @@ def remaining(loader: DataLoader, done: int, stop: Callable[[], bool]) -> Iterat
 
 
 def skip(loader: DataLoader, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over a loader without its first `count` batches, leaving the random state as if they had not been loaded.
+    """Iterate over a loader without its first `count` batches, leaving the random state as it was.
 
     A resumed run restores the random state as it was *after* those batches; loading them again must not move it.
     """
@@ -129,5 +129,5 @@ def skip(loader: DataLoader, count: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def best_epoch(history: list[EpochRecord]) -> EpochRecord:
-    """The epoch with the highest accuracy on what decides, the first of several."""
+    """The epoch with the highest deciding accuracy; the first of several."""
     return max(history, key=lambda record: record.deciding.accuracy)

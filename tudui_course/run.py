@@ -25,7 +25,7 @@ from tudui_course.resume import EpochRecord, Progress, best_epoch
 from tudui_course.runtime import choose_device, choose_precision, place, seed_everything
 from tudui_course.settings import Settings
 
-# What a resumed run may be given anew, the rest decides its outcome; one cycle fits one number of epochs alone.
+# What may change when a run is resumed. All else decides its outcome, as `epochs` does for a one-cycle schedule.
 MAY_CHANGE = {"epochs", "device"}
 
 
@@ -40,19 +40,19 @@ def train(
     """Train a network with SGD as the settings say, and leave its checkpoints and TensorBoard files in `run_dir`.
 
     Args:
-        settings: what decides the outcome.
-        run_dir: a new folder; by default runs/<data>, or runs/<data>-2 ... where that is taken.
-        resume: go on with the run in `run_dir`, from its newest checkpoint, also from the middle of an epoch.
-        overwrite: begin anew in `run_dir`, removing the checkpoints and TensorBoard files of the run in there.
-        keep: keep the checkpoints of the last so many epochs, and the best; 0 keeps all.
+        settings: everything that decides the outcome.
+        run_dir: a new folder; by default runs/<data>, or runs/<data>-2 ... if that is taken.
+        resume: continue the run in `run_dir` from its newest checkpoint, even one from the middle of an epoch.
+        overwrite: start afresh in `run_dir`, removing the checkpoints and TensorBoard files of the run there.
+        keep: keep this many of the latest epochs' checkpoints, and the best; 0 keeps all.
 
     Returns:
         The finished epochs.
 
     Raises:
-        InputError, NotFoundError: something can't be used; one sentence that says what and the way out.
+        InputError, NotFoundError: something can't be used; the message says what, and what to do.
         DivergedError: the loss turned NaN or infinite; earlier checkpoints stay.
-        StoppedError: Ctrl-C or SIGTERM; the message has the command that continues.
+        StoppedError: Ctrl-C or SIGTERM; the message gives the command that continues the run.
     """
     settings = settle(settings)
     recipe = replace(RECIPES[settings.recipe], lr=settings.lr)
@@ -107,7 +107,7 @@ def settle(settings: Settings) -> Settings:
 
 
 def keep_back(train_set: InMemory, settings: Settings) -> tuple[InMemory, InMemory | None]:
-    """The pictures to train on, and those kept back for choosing; None for none, or where they are the test set."""
+    """The pictures to train on, and those kept back to choose by (None if there are none or they are the test set)."""
     if settings.validation and has_test_set(settings.data):
         return train_set.split(settings.validation, settings.seed)
     return train_set, None
@@ -119,7 +119,7 @@ def full_name(data: str) -> str:
 
 
 class Parts(NamedTuple):
-    """What `fit` trains with."""
+    """All that `fit` trains with."""
 
     model: nn.Module
     loaders: tuple[DataLoader, ...]
@@ -147,10 +147,10 @@ def assemble(
         recipe: decides transforms, loss, optimizer and learning rates.
         network: a name in `MODELS`.
         train_set, test_set: pictures without a transform.
-        epochs: for how many the learning rate is planned.
+        epochs: how many the learning-rate schedule is for.
         batch_size, seed, order: as in `Settings`.
         device: where the model goes.
-        validation_set: pictures kept back for choosing.
+        validation_set: pictures kept back to choose by.
     """
     shuffle = order == "shuffled"
     train_set = train_set if shuffle else train_set.mixed(seed)
@@ -159,7 +159,7 @@ def assemble(
     seed_everything(seed)
     model = place(MODELS[network](len(train_set.classes)), device)
     optimizer = recipe.optimizer(model)
-    # In a new order each epoch, a last batch of few pictures would be a long step in any direction, right before the
+    # With a new order each epoch, a last batch of few pictures would mean a noisy step right before the
     # test (docs/results.md); in the fixed order, as in the lesson, it is always the same.
     drop_last = shuffle and len(train_set) >= batch_size
     loaders = make_loaders(train_set, test_set, batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
@@ -171,7 +171,7 @@ def assemble(
 
 
 class Saver:
-    """What `fit` calls as `save`: writes the checkpoint, prints the epoch, removes what is not to be kept."""
+    """What `fit` calls as `save`: writes the checkpoint, prints the epoch, removes checkpoints no longer wanted."""
 
     def __init__(self, run_dir: Path, keep: int, parts: Parts, **stored) -> None:
         self.run_dir, self.keep, self.parts, self.stored = run_dir, keep, parts, stored
@@ -199,7 +199,7 @@ class Saver:
 
 @dataclass
 class Stop:
-    """Says True once a signal has come; `signal` is its number."""
+    """Returns True once a signal has arrived; `signal` is its number."""
 
     signal: int = 0
     announced: bool = False
@@ -213,7 +213,7 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop after this step; a second one stops at once."""
+    """Make the first Ctrl-C or SIGTERM stop the run after the current step; a second one stops it at once."""
     stop = Stop()
 
     def ask(number: int, frame: object) -> None:
@@ -225,7 +225,7 @@ def stop_on_signal() -> Iterator[Stop]:
     try:
         for number in before:
             signal.signal(number, ask)
-    except ValueError:  # not the main thread, where python delivers no signals
+    except ValueError:  # not the main thread, the only one that gets signals
         before = {}
     try:
         yield stop
@@ -235,7 +235,7 @@ def stop_on_signal() -> Iterator[Stop]:
 
 
 def refuse_changes(settings: Settings, stored: dict) -> None:
-    """Raise InputError where a resumed run, stored in a checkpoint, is asked for what would make it another run."""
+    """Raise InputError if a run is resumed with settings that would make it a different run."""
     earlier = Settings.from_dict(stored["settings"])
     may_be_new = MAY_CHANGE | ({"data"} if stored.get("data") else set())  # the pictures themselves are compared
     for name, value in asdict(earlier).items():
@@ -248,7 +248,7 @@ def refuse_changes(settings: Settings, stored: dict) -> None:
 
 
 def refuse_other_data(checkpoint: dict, data: str, loaders: tuple[DataLoader, ...]) -> None:
-    """Raise InputError where the pictures are no longer those that the run was begun with."""
+    """Raise InputError if the pictures are no longer those the run was started with."""
     if checkpoint.get("data"):
         same = checkpoint["data"] == data
     else:  # format version 1 knows only how many there were

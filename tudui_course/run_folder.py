@@ -1,4 +1,4 @@
-"""A run's folder: choosing one, making it ready, finding what is in it. The one place that knows its files' names."""
+"""A run's folder: choosing one, preparing it, finding what is in it. Only this module knows the names of its files."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ from tudui_course.runtime import runs_dir, short_path
 
 INTERRUPTED = "tudui_interrupted.pth"  # a run's start, or the middle of an epoch
 BEST = "tudui_best.pth"
-LOCK = ".tudui.lock"  # stays; that it is there means nothing
+LOCK = ".tudui.lock"  # left behind; its presence alone means nothing
 OWNER = ".tudui.owner"  # who has the lock
 EVENTS = "events.out.tfevents.*"  # TensorBoard's
 
@@ -28,7 +28,7 @@ def epoch_name(epoch: int) -> str:
 
 
 def epoch_checkpoints(run_dir: Path) -> dict[int, Path]:
-    """The checkpoints tudui_0.pth, tudui_1.pth ... of a run by their number, in order."""
+    """A run's checkpoints tudui_0.pth, tudui_1.pth ... by number, in order."""
     found = {}
     for path in Path(run_dir).glob("tudui_*.pth"):
         if match := re.fullmatch(r"tudui_(\d+)\.pth", path.name):
@@ -37,14 +37,14 @@ def epoch_checkpoints(run_dir: Path) -> dict[int, Path]:
 
 
 def checkpoints(run_dir: Path) -> list[Path]:
-    """All checkpoints of a run that are there: the interrupted one, the epochs' from the newest on, the best one."""
+    """All checkpoints present in a run: the interrupted one, the epochs' (newest first), the best one."""
     run_dir = Path(run_dir)
     names = [run_dir / INTERRUPTED, *reversed(epoch_checkpoints(run_dir).values()), run_dir / BEST]
     return [path for path in names if path.is_file()]
 
 
 def newest_run_dir() -> Path:
-    """The run whose files were written last.
+    """The most recently written run.
 
     Raises:
         NotFoundError: there is no run.
@@ -57,14 +57,15 @@ def newest_run_dir() -> Path:
 
 @contextlib.contextmanager
 def claim(run_dir: Path | None, name: str, *, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
-    """Hold a folder for one run, made ready to be written into; no other run is let in meanwhile.
+    """Claim a folder for one run, ready to be written to; no other run can use it meanwhile.
 
-    The lock is the system's, so it goes with the process, however that ends. Where nothing was written, nothing stays.
+    The operating system holds the lock, so it ends with the process, however that ends. A new folder that is still
+    empty then is removed again.
 
     Args:
         run_dir: the folder; None for runs/<name>, or the first of runs/<name>-2, -3 ... that is free.
         name: for the default.
-        resume: there has to be a run in it.
+        resume: there must be a run in it.
         overwrite: remove the checkpoints and event files of the run in it, and nothing else.
 
     Yields:
@@ -72,7 +73,7 @@ def claim(run_dir: Path | None, name: str, *, resume: bool = False, overwrite: b
 
     Raises:
         NotFoundError: there is no run to resume.
-        InputError: it is in use, it holds something, it can't be written, or the disk is nearly full.
+        InputError: it is in use, isn't empty, can't be written, or the disk is nearly full.
     """
     if resume and run_dir and not holds_run(run_dir):
         raise NotFoundError(f"{short_path(run_dir)} holds no run to resume; leave out --resume to begin one.")
@@ -102,7 +103,7 @@ def claim(run_dir: Path | None, name: str, *, resume: bool = False, overwrite: b
 
 
 def make_and_lock(run_dir: Path) -> tuple[list[Path], FileLock | None]:
-    """Make the folder and lock it; gives the folders that were made, and None for a lock that another process has."""
+    """Make the folder and lock it; returns the folders made, and the lock, or None if another process has it."""
     made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"{run_dir} is a file; give the name of a folder: --run-dir runs/NAME.")
@@ -118,7 +119,7 @@ def make_and_lock(run_dir: Path) -> tuple[list[Path], FileLock | None]:
 
 
 def first_free(base: Path) -> tuple[list[Path], Path, FileLock]:
-    """Make and lock runs/NAME, or the first of runs/NAME-2, -3 ... that holds nothing and that nobody has."""
+    """Make and lock runs/NAME, or the first of runs/NAME-2, -3 ... that is empty and not in use."""
     for number in itertools.count(1):
         path = base if number == 1 else base.with_name(f"{base.name}-{number}")
         if path.exists() and not is_free(path):
@@ -136,17 +137,17 @@ def first_free(base: Path) -> tuple[list[Path], Path, FileLock]:
 
 
 def is_free(run_dir: Path) -> bool:
-    """Whether it is a folder that holds nothing, or only what a run leaves that was killed before it wrote anything."""
+    """Whether a folder is empty, apart from what a run killed before it wrote anything leaves behind."""
     return run_dir.is_dir() and all(path.name in (LOCK, OWNER) for path in run_dir.iterdir())
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a run was begun in there."""
+    """Whether a run was started in it."""
     return bool(checkpoints(run_dir)) or any(True for _ in run_dir.glob(EVENTS)) or (run_dir / OWNER).is_file()
 
 
 def refuse_existing(run_dir: Path) -> None:
-    """Raise InputError rather than write into a folder that holds something."""
+    """Raise InputError rather than write into a folder that isn't empty."""
     if not is_free(run_dir):
         raise InputError(
             f"{short_path(run_dir)} exists: continue that run with --resume, give another name with --run-dir, "
@@ -155,7 +156,7 @@ def refuse_existing(run_dir: Path) -> None:
 
 
 def write_owner(run_dir: Path) -> None:
-    """Write down who holds the folder, for whoever finds it locked; at the same time a try whether one can write."""
+    """Record who holds the folder, for whoever finds it locked; this also tests that it can be written."""
     if shutil.disk_usage(run_dir).free < 50e6:
         raise InputError(f"{run_dir}: less than 50 MB are free on this disk; make room or give another --run-dir.")
     text = f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M')}"
@@ -174,7 +175,7 @@ def owner(run_dir: Path) -> str:
 
 
 def remove_leftovers(run_dir: Path, overwrite: bool) -> None:
-    """Remove what a run that was killed while saving left; when overwriting, its checkpoints and event files, too."""
+    """Remove what a run killed while saving left; when overwriting, its checkpoints and event files too."""
     leftovers = list(run_dir.glob(".tudui_*.pth.*.tmp"))
     if overwrite:
         leftovers += [*checkpoints(run_dir), *run_dir.glob(EVENTS)]
@@ -183,7 +184,7 @@ def remove_leftovers(run_dir: Path, overwrite: bool) -> None:
 
 
 def finish_epoch(run_dir: Path, epoch: int, keep: int) -> None:
-    """Remove what an epoch's checkpoint has made superfluous: the interrupted one, and all but the last `keep`."""
+    """Remove checkpoints that an epoch's new one replaces: the interrupted one, and all but the last `keep`."""
     (run_dir / INTERRUPTED).unlink(missing_ok=True)
     if keep:
         for number, path in epoch_checkpoints(run_dir).items():

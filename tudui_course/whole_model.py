@@ -1,7 +1,6 @@
 """Whole models, torch.save(model), as the lesson's scripts leave them: their weights, without running their code.
 
-Whether a file holds the lesson's network is decided by its layers and their order, not by the names that its author
-gave to the class and its parts.
+Whether a file holds the lesson's network is decided by its layers and their order, not by the names its author chose.
 """
 
 import reprlib
@@ -15,20 +14,20 @@ from tudui_course.pickles import Call, ReadStorage, tensor_of
 
 
 class OtherNetworkError(ValueError):
-    """A file describes another network than the course's; the message says where they differ."""
+    """A file describes a network other than the course's; the message says where they differ."""
 
 
 def weights_of(model: Call, read_storage: ReadStorage) -> dict[str, Tensor]:
-    """Compare a model's notes with `Tudui`, layer by layer whatever their names, and read its weights.
+    """Compare a model's notes with `Tudui` layer by layer, whatever the names, and read its weights.
 
     Raises:
-        OtherNetworkError: a layer, a setting or a shape differs, or it carries what `Tudui` doesn't.
+        OtherNetworkError: a layer, a setting or a shape differs, or it has something `Tudui` lacks.
     """
     noted = list(layers_of(model, "the network", set()))
     classes = noted[8].state.get("out_features", 10) if len(noted) > 8 else 10
     if type(classes) is not int or not 1 <= classes <= MOST_CLASSES:
         raise OtherNetworkError(f"its last layer has {short(classes)} classes")
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"):  # shapes only, no memory
         reference = Tudui(classes)
     weights = {}
     for number, layer in reference.model1.named_children():
@@ -45,8 +44,8 @@ def weights_of(model: Call, read_storage: ReadStorage) -> dict[str, Tensor]:
 
 
 def layers_of(module: Call, where: str, seen: set[int]) -> Iterator[Call]:
-    """The layers of a module in order, those of its Sequentials among them; the module itself may have any class."""
-    if id(module) in seen:  # doubled again and again, it would have more layers than one can count
+    """The layers of a module in order, including those in its Sequentials; the module may be of any class."""
+    if id(module) in seen:  # nested copies could amount to more layers than can be counted
         raise OtherNetworkError(f"{where} is in it twice, or contains itself")
     seen.add(id(module))
     check_state(module, vars(nn.Sequential()), where)
@@ -60,7 +59,7 @@ def layers_of(module: Call, where: str, seen: set[int]) -> Iterator[Call]:
 
 
 def compare(noted: Call | None, layer: nn.Module, where: str) -> None:
-    """Raise OtherNetworkError unless a layer's notes are of its class, with its settings and with nothing beside."""
+    """Raise OtherNetworkError unless a layer's notes have its class, its settings and nothing else."""
     wanted = f"a {type(layer).__name__}({', '.join(main_settings(vars(layer)))})"
     if noted is None:
         raise OtherNetworkError(f"{where} is missing, {wanted}")
@@ -71,7 +70,7 @@ def compare(noted: Call | None, layer: nn.Module, where: str) -> None:
 
 
 def check_state(noted: Call, settings: dict, where: str) -> None:
-    """Raise OtherNetworkError where a module's notes have other settings than these, or something beside them."""
+    """Raise OtherNetworkError if a module's notes have settings other than these, or anything more."""
     for key, value in noted.state.items():
         if key.startswith("_"):
             usual = not key.startswith("__") and not ("hook" in key and value)
@@ -83,14 +82,14 @@ def check_state(noted: Call, settings: dict, where: str) -> None:
             raise OtherNetworkError(f"{where} has {short(key)} {short(value)}, not {settings.get(key)}")
     containers = ("_parameters", "_buffers") if noted.state["_modules"] else ("_parameters", "_buffers", "_modules")
     for kind in containers:
-        if type(noted.state[kind]) is not dict:  # the set of anything else could take for ever
+        if type(noted.state[kind]) is not dict:  # a set of anything else could take for ever
             raise ValueError(f"{kind} is no dict")
         if set(noted.state[kind]) != set(settings[kind]):
             raise OtherNetworkError(f"{where} has the {kind[1:]} {short(list(noted.state[kind]))}")
 
 
 def one_number(value: object) -> object:
-    """5 for (5, 5), which torch takes for the same; anything else as it is."""
+    """5 for (5, 5), which means the same to torch; anything else unchanged."""
     return (
         value[0]
         if type(value) is tuple and len(value) == 2 and type(value[0]) is int and value[0] == value[1]
@@ -99,7 +98,7 @@ def one_number(value: object) -> object:
 
 
 def main_settings(state: dict) -> list[str]:
-    """What a layer is told by: its channels or features, and its kernel."""
+    """What identifies a layer: its channels or features, and its kernel."""
     keys = ("in_channels", "out_channels", "in_features", "out_features", "kernel_size")
     return [short(one_number(state[key])) for key in keys if key in state]
 
@@ -110,7 +109,7 @@ def layer_name(noted: Call) -> str:
 
 
 def short(value: object) -> str:
-    """What a file holds, fit to be printed: only plain values, only so much of them."""
+    """What a file holds, safe to print: plain values only, and not too many."""
     return reprlib.repr(value) if isinstance(value, bool | int | float | str | tuple | list | None) else "(an object)"
 
 
@@ -125,5 +124,5 @@ def read_tensor(noted: Call | None, shape: tuple, where: str, read_storage: Read
 
 
 def printable(text: object, longest: int = 60) -> str:
-    """What a file holds as it can be printed: nothing that steers a terminal, and not too long."""
+    """What a file holds, safe to print: no terminal control characters, and not too long."""
     return "".join(sign if sign.isprintable() else "?" for sign in str(text)[:longest])

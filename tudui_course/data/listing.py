@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures: which parts, classes and files count, and which are left out."""
+"""What is in a folder of pictures: which parts, classes and files count, and which are left out."""
 
 import os
 import warnings
@@ -20,7 +20,7 @@ class Listing(NamedTuple):
     Attributes:
         classes: their names, in order.
         samples: (path, index of its class) of each picture, in ImageFolder's order.
-        left_out: how many files of each ending are no pictures that can be read.
+        left_out: how many files of each ending can't be read as pictures.
     """
 
     classes: list[str]
@@ -36,7 +36,7 @@ def say(sentence: str) -> None:
 def find_parts(folder: Path) -> dict[str, Path]:
     """The folders of the train and of the test pictures; without "test" where there is none.
 
-    Upper case in their names counts as lower.
+    Their names may be in upper or lower case.
 
     Raises:
         InputError: there are no pictures to train on.
@@ -70,7 +70,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's ending says that it is a picture which can be read here."""
+    """Whether a file's ending is that of a picture that can be read here."""
     return os.path.splitext(name)[1].lower() in endings()
 
 
@@ -80,7 +80,7 @@ def class_folders(part: Path) -> list[Path]:
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether there is a picture right in this folder."""
+    """Whether there is a picture directly in this folder."""
     try:
         return any(is_picture(path.name) and not is_hidden(path.name) for path in folder.iterdir())
     except OSError:
@@ -103,7 +103,7 @@ def list_pictures(part: Path) -> Listing:
 
 
 def walk(folder: Path) -> list[str]:
-    """All files in a folder and below, but for hidden ones, in ImageFolder's order; links are followed."""
+    """All files in a folder and below, except hidden ones, in ImageFolder's order; links are followed."""
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename} can't be read ({error.strerror}); allow it, or remove that folder.")
@@ -116,7 +116,7 @@ def walk(folder: Path) -> list[str]:
 
 
 def leads_back(path: str) -> bool:
-    """Whether a folder is a link to one that it lies in; following it would not end."""
+    """Whether a folder is a link to one that contains it; following it would never end."""
     return os.path.islink(path) and Path(path).parent.resolve().is_relative_to(Path(path).resolve())
 
 
@@ -135,7 +135,7 @@ def say_what_is_left_out(folder: Path, left_out: Counter) -> None:
 
 
 def check_listings(paths: dict[str, Path], listings: dict[str, Listing]) -> list[str]:
-    """The class names, after making sure that all parts have the same, two at least, and pictures of each."""
+    """The class names, after checking that all parts have the same ones, at least two, with pictures of each."""
     train, test = listings["train"], listings.get("test", listings["train"])
     for part, listing in listings.items():
         if not listing.classes:

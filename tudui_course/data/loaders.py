@@ -1,4 +1,4 @@
-"""One function that gives train and test DataLoader for any of the three data sets, and what makes them fast."""
+"""Train and test DataLoaders for any of the three data sets, and what makes them fast."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class Batch(Sequence):
 
 
 def collate(batch: Sequence) -> tuple[Tensor, Tensor]:
-    """A DataLoader's collate_fn: a `Batch` is put together already, anything else is left to torch."""
+    """A DataLoader's collate_fn: a `Batch` is complete already, anything else is left to torch."""
     return (batch.images, batch.targets) if isinstance(batch, Batch) else default_collate(batch)
 
 
@@ -86,11 +86,11 @@ class InMemory(Dataset):
         return InMemory(self.images[index], self.targets[index], self.classes, self.transform)
 
     def split(self, count: int, seed: int = 0) -> tuple["InMemory", "InMemory"]:
-        """Keep `count` pictures back, of each class in proportion to its size, drawn as the seed decides.
+        """Hold back `count` pictures, from each class in proportion to its size; the seed decides which.
 
         Returns:
-            The other pictures, and those kept back, each in the order they had. Every class has a picture among the
-            others, and among those kept back, too, if there are as many of them as classes and it has two.
+            The other pictures and those kept back, each in their original order. Every class has a picture among the
+            others; also among those kept back, if `count` is at least the number of classes and the class has two.
 
         Raises:
             InputError: `count` is below 1, or leaves a class without a picture to train on.
@@ -113,7 +113,7 @@ class InMemory(Dataset):
         )
 
     def transformed(self, transform: Callable[[Tensor], Tensor] | None) -> "InMemory":
-        """The same pictures, shared, each batch of which goes through `transform`."""
+        """The same pictures, sharing memory, with `transform` applied to each batch."""
         return InMemory(self.images, self.targets, self.classes, transform)
 
 
@@ -124,10 +124,10 @@ def read_data(
 
     Args:
         data: "pictograms" (drawn on first use), "cifar10", or a folder with train/<class>/* and test/<class>/*.
-        limit: at most so many pictures of each set; 0 for all.
+        limit: at most this many pictures of each set; 0 for all.
         download: fetch CIFAR-10 if it isn't there.
-        keep_back: of a folder that has no test set, keep so many pictures back as one, as `InMemory.split` does; it
-            changes nothing where there is a test set (see `has_test_set`).
+        keep_back: how many pictures of a folder without a test set become one, as `InMemory.split` picks them; it
+            changes nothing if there is a test set (see `has_test_set`).
         seed: decides which.
 
     Raises:
@@ -162,7 +162,7 @@ def has_test_set(data: str) -> bool:
 
 
 def fingerprint(*sets: InMemory) -> str:
-    """A digest of all pictures, targets and class names of these data sets: 64 hexadecimal digits, everywhere the same.
+    """A digest of all pictures, targets and class names of these data sets: 64 hexadecimal digits, the same everywhere.
 
     Transforms don't count. 60,000 pictures take 0.1 s on a CPU with instructions for SHA-256.
     """
@@ -180,7 +180,7 @@ def open_dataset(data: str, train: bool, transform=None) -> Dataset:
     Args:
         data: "pictograms", "cifar10" or a folder, as for `read_data`.
         train: the training set if True, else the test set.
-        transform: called with each PIL picture; ToTensor() makes (3, 32, 32) float32 in [0, 1] of it.
+        transform: called with each PIL picture; ToTensor() turns it into (3, 32, 32) float32 in [0, 1].
     """
     if data in NAMES:
         return NAMES[data](data_dir(), train=train, transform=transform, download=True)
@@ -202,7 +202,7 @@ class PictureFolder(ImageFolder):
 
 
 def from_cifar10(dataset: CIFAR10 | Pictograms) -> InMemory:
-    """Put a torchvision CIFAR10, or what is built like it, into memory; its transform is left aside."""
+    """Put a torchvision CIFAR10, or a data set like it, into memory; its transform is ignored."""
     images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
     return InMemory(images, torch.tensor(dataset.targets), dataset.classes)
 
@@ -222,11 +222,11 @@ def make_loaders(
     Args:
         train: the training set; shuffled anew each epoch, from a generator of its own.
         test: the test set, never shuffled.
-        batch_size: pictures a batch.
-        seed: of the order of the training pictures.
+        batch_size: pictures per batch.
+        seed: decides the order of the training pictures.
         shuffle: False to go through the training set in its own order.
-        drop_last: leave out the last batch of an epoch's training if it is smaller; no test picture is ever left out.
-        **options: more of DataLoader's arguments, for both: num_workers, pin_memory ...
+        drop_last: leave out a training epoch's last batch if it is smaller; no test picture is ever left out.
+        **options: further DataLoader arguments, for both: num_workers, pin_memory ...
     """
     generator = torch.Generator().manual_seed(seed)
     options = {"collate_fn": collate, **options}
@@ -236,5 +236,5 @@ def make_loaders(
 
 
 def load_data(data: str = "pictograms", batch_size: int = 64, *, seed: int = 0, limit: int = 0, **options):
-    """Give the train and test DataLoader of "pictograms", "cifar10" or a folder: `make_loaders(*read_data(...))`."""
+    """Return the train and test DataLoaders of "pictograms", "cifar10" or a folder: `make_loaders(*read_data(...))`."""
     return make_loaders(*read_data(data, limit=limit), batch_size, seed=seed, **options)

@@ -1,8 +1,8 @@
 """Pictograms: 12,000 small drawings of the ten CIFAR-10 classes, made on the spot instead of downloaded.
 
 They are drawings, not photographs: a model trained on them knows nothing about the real world. They exist so that the
-course runs without a network, and they come with CIFAR-10's shapes, class names and file format, so that
-`Pictograms(...)` and `torchvision.datasets.CIFAR10(...)` swap by one word.
+course runs without the internet, and they come with CIFAR-10's shapes, class names and file format, so that
+one word turns `Pictograms(...)` into `torchvision.datasets.CIFAR10(...)`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ TEST_SEED, TEST_PER_CLASS = 2022, 200
 def pickled(value) -> bytes:
     """Pickle opcodes (protocol 3) of a dict, list, str, int or (N, M) uint8 array; no header, no final dot.
 
-    pickle.dumps may write one and the same object differently from one Python or numpy to the next, while
+    pickle.dumps may write the same object differently from one Python or numpy to the next, while
     torchvision compares MD5s. So the few opcodes needed are written by hand (`python -m pickletools FILE`).
     """
     if isinstance(value, dict):
@@ -60,7 +60,7 @@ def draw_files() -> dict[str, bytes]:
 
 
 def md5_of(raw: bytes) -> str:
-    """MD5 as hex digits; not for security, which has to be said or a machine in FIPS mode refuses."""
+    """MD5 as hex digits; not for security, which must be stated or a machine in FIPS mode refuses."""
     return hashlib.md5(raw, usedforsecurity=False).hexdigest()
 
 
@@ -89,7 +89,7 @@ class Pictograms(CIFAR10):
         root: folder that holds, or will hold, `pictograms-batches-py`.
         train: True for the training set, False for the test set.
         transform, target_transform: as in CIFAR10; without them an item is (PIL image, int 0..9).
-        download: draw the files if missing or damaged (seconds, no network) where CIFAR10 would fetch them.
+        download: draw the files if missing or damaged (seconds, no internet) where CIFAR10 would fetch them.
 
     Attributes: data (N, 32, 32, 3) uint8 0..255, targets (list of N ints 0..9), classes, class_to_idx.
 

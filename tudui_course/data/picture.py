@@ -1,4 +1,4 @@
-"""One picture file, of whatever kind people have, as the network sees it."""
+"""One picture file, of any common kind, as the network sees it."""
 
 import contextlib
 import functools
@@ -24,10 +24,10 @@ def open_picture(path: Path | str, size: int = SIZE, *, crop: bool = True) -> Im
 
     The shorter side is scaled to `size` and the middle cut out, so nothing is squeezed; transparent parts become
     white; of several frames or pages the first is taken. With crop=False nothing is cut off, and the longer side is
-    `size` at most.
+    at most `size`.
 
     Raises:
-        InputError: it is no picture, damaged, or so large that decoding it would fill the memory.
+        InputError: it isn't a picture, is damaged, or is so large that decoding it would fill the memory.
     """
     try:
         if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
@@ -81,7 +81,7 @@ def is_stub(factory: object) -> bool:
 
 
 def reads_heic() -> bool:
-    """Whether the optional package for the pictures of phones is installed."""
+    """Whether the optional package for phones' pictures (HEIC) is installed."""
     with contextlib.suppress(ValueError):
         return importlib.util.find_spec("pillow_heif") is not None
     return False
@@ -104,17 +104,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_8_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
-    """Scale grey values to 0 to 255; in the modes I and F no header says how far they reach, so their largest does.
+    """Scale grey values to 0 to 255; modes I and F have no header for the range, so the largest value tells it.
 
     Args:
         pixels: (H, W), 16-bit or 32-bit integers, or floats from 0 to 1, to 255 or to 65535.
 
     Raises:
-        InputError: they reach elsewhere, and any scale would be a guess.
+        InputError: they have another range, and any scale would be a guess.
     """
     least, most = pixels.min(), pixels.max()
     floats = mode == "F"
-    if not (least >= 0 and most <= 65535) or (floats and 1 < most < 16):  # NaN ends here, too
+    if not (least >= 0 and most <= 65535) or (floats and 1 < most < 16):  # NaN ends here too
         kind = "floats" if floats else "numbers"
         raise InputError(f"{kind} from {least:g} to {most:g} instead of 0 to 1, 255 or 65535; save it with 8 bits")
     if floats and most <= 1:
