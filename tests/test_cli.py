@@ -198,6 +198,7 @@ def test_of_a_folder_without_test_pictures_some_are_kept_back_to_test_with(tudui
     code, output, errors = tudui("train", *flags, "--run-dir", tmp_path / "run")
     assert (code, errors) == (0, "") and "39 to train, 12 to test" in output
     accuracy = re.search(r"test accuracy  ([\d.]+) \(best", output)[1]
+    assert "chosen by      the pictures kept back, which are tested on, too" in output and "--validation" not in output
     code, output, _ = tudui("evaluate", tmp_path / "run" / "tudui_1.pth")
     assert code == 0 and "12 test pictures" in output and f"test accuracy   {accuracy}" in output
     code, output, _ = tudui("train", "--resume", "--run-dir", tmp_path / "run", "--epochs", 3)

@@ -20,7 +20,7 @@ ENGLISH = re.compile(r"[A-Za-z]{2,}")
 CODE_WORDS = re.compile(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)|<[^>]*>")  # what is the same in both languages
 
 # The notebooks written anew for the learner, by number; raise it as they land, and the rules below hold for them.
-REWRITTEN = range(0, 0)
+REWRITTEN = range(6)
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

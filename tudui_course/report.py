@@ -50,7 +50,7 @@ def print_epoch(record: EpochRecord, seconds: float) -> None:
     )
 
 
-def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
+def print_end(run_dir: Path, history: list[EpochRecord], kept_back: int = 0) -> None:
     """The epochs as a table, and where everything is."""
     best, last = best_epoch(history), history[-1]
     place = short_path(run_dir)
@@ -59,6 +59,8 @@ def print_end(run_dir: Path, history: list[EpochRecord]) -> None:
     print(f"test accuracy  {last.test.accuracy:.4f} (best {best.test.accuracy:.4f}, after epoch {best.epoch + 1})")
     if best.validation:
         print(f"chosen by      validation accuracy, {best.validation.accuracy:.4f} after epoch {best.epoch + 1}")
+    elif kept_back:
+        print("chosen by      the pictures kept back, which are tested on, too: that flatters the best epoch")
     else:
         print("chosen by      test accuracy, which flatters the best epoch; --validation N keeps pictures back for it")
     print(f"checkpoints    {place}/{epoch_name(last.epoch)}{others}, the best in {place}/{BEST}")

@@ -89,7 +89,7 @@ def train(
             )  # fmt: skip
     if progress.epoch < settings.epochs:
         raise StoppedError(report.how_to_continue(progress, settings, run_dir, keep), 128 + stop.signal)
-    report.print_end(run_dir, progress.history)
+    report.print_end(run_dir, progress.history, settings.validation)
     return progress.history
 
 
