@@ -253,14 +253,11 @@ def make(folder: Path) -> Path:
 
 
 def write_events(folder: Path) -> None:
-    """Write more points than fit; the system's error is what the command line turns into exit code 2."""
-    try:
-        with open_writer(folder) as writer:
-            for step in range(2_000):
-                writer.add_scalar("train_loss", 1.0, step)
-                writer.flush()
-    except OSError as error:
-        os._exit(2 if error.strerror else 99)
+    """Write more points than fit."""
+    with open_writer(folder) as writer:
+        for step in range(2_000):
+            writer.add_scalar("train_loss", 1.0, step)
+            writer.flush()
 
 
 @contextlib.contextmanager
