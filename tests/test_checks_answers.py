@@ -159,7 +159,7 @@ WRONG = [
     (step_01.q1, lambda count, size, drop_last: count / size if drop_last else -(-count // size), "not rounded"),
     (step_01.q2, lambda image: image.transpose(0, 2), "diagonal"),
     (step_01.q2, lambda image: image.view(*image.shape[1:], 3), "scrambled"),
-    (step_02.q3, network(nn.Linear(64 * 16 * 16, 64), nn.Linear(64, 10)), "three poolings make 8x8"),
+    (step_02.q3, network(nn.Linear(64 * 16 * 16, 64), nn.Linear(64, 10)), "three poolings turn 64x64 into 8x8"),
     (step_03.q2, in_place, "in place"),
     (
         step_03.q2,
@@ -171,7 +171,7 @@ WRONG = [
     (step_03.q3, loop_step("step"), "loss.backward() was not called"),
     (step_03.q3, loop_step(), "optimizer.step() was not called"),
     (step_03.q3, loop_step("zero", "backward", "step", result=lambda loss: ...), "no loss came back"),
-    (step_04.q2, lambda *arguments: batch_losses(*arguments)[0], "does the return stand inside the loop"),
+    (step_04.q2, lambda *arguments: batch_losses(*arguments)[0], "is the return inside the loop"),
     (step_04.q2, lambda *arguments: torch.tensor(batch_losses(*arguments)).mean(), "a plain number with .item()"),
     (step_05.q2, lambda *arguments: mean(batch_losses(*arguments)), "mean of batch means"),
     (step_05.q1, {name: not flag for name, flag in FLAGS.items()}, "a * w: you got False. One input"),

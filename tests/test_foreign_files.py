@@ -1103,3 +1103,11 @@ def test_a_checkpoint_with_other_things_in_its_places_is_refused(change, tmp_pat
     save_checkpoint(tmp_path / "c.pth", Tudui())
     torch.save({**torch.load(tmp_path / "c.pth", weights_only=True), **change}, tmp_path / "c.pth")
     assert_refused(tmp_path / "c.pth", load_model)
+
+
+@pytest.mark.parametrize("key", ["network", "settings", "classes", "progress", "optimizer", "random", "model"])
+def test_a_checkpoint_that_lacks_something_is_refused(key, tmp_path):
+    save_checkpoint(tmp_path / "c.pth", Tudui())
+    content = torch.load(tmp_path / "c.pth", weights_only=True)
+    torch.save({name: value for name, value in content.items() if name != key}, tmp_path / "c.pth")
+    assert_refused(tmp_path / "c.pth", load_model, "damaged")

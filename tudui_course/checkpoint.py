@@ -138,7 +138,7 @@ def check_checkpoint(content: dict, path: Path | str) -> dict:
         )
     classes = content.get("classes")
     if not (
-        {"network", "settings", "progress", "optimizer", "random"} <= content.keys()
+        {"network", "settings", "classes", "progress", "optimizer", "random"} <= content.keys()
         and is_state_dict(content.get("model"))
         and isinstance(content["network"], str)
         and are_settings(content["settings"])
