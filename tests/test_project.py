@@ -17,7 +17,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only modules of groups above its own, or of its own group where that is a folder.
 ORDER = [
-    "errors", "console", "settings", "runtime", "metrics", "model", "recipe", "resume", "loop", "memory", "pickles",
+    "errors", "console", "settings", "runtime", "distributed", "metrics", "model", "recipe", "resume", "loop",
+    "memory", "pickles",
     "whole_model", "foreign", "run_folder", "checkpoint", "board", "data", "plots", "report", "evaluate", "run",
     "predict", "doctor", "course", "checks", "cli",
     "__main__",

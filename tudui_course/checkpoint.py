@@ -295,7 +295,7 @@ def restore(checkpoint: dict, model: nn.Module, optimizer: Optimizer, scheduler=
     """
     if checkpoint["optimizer"] is None:
         raise InputError(f"{path} holds weights alone, without what it takes to go on training; start another run.")
-    load_weights(model, checkpoint["model"], path)
+    load_weights(unwrapped(model), checkpoint["model"], path)
     try:
         optimizer.load_state_dict(checkpoint["optimizer"])
         if scheduler is not None:

@@ -5,6 +5,7 @@ torch is imported inside the commands, so that `tudui --help` answers at once.
 
 import contextlib
 import io
+import os
 import re
 import sys
 import warnings
@@ -16,7 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
 
 from tudui_course.console import harmless, show_anything
-from tudui_course.errors import CourseError, CourseWarning, InputError, StoppedError
+from tudui_course.errors import CourseError, CourseWarning, DivergedError, InputError, LostError, StoppedError
 from tudui_course.settings import Settings
 
 
@@ -58,13 +59,13 @@ class Train:
     """Keep the checkpoints of the last so many epochs and the best one; 0 keeps all."""
 
     def run(self) -> None:
-        from tudui_course import run
+        from tudui_course import distributed, run
 
         if self.keep < 0:
             raise InputError(f"keep is {self.keep}, but it counts checkpoints: a number above 0, or 0 for all of them.")
         if self.resume and self.overwrite:
             raise InputError("--resume continues a run and --overwrite begins it anew: give one of them.")
-        run_dir = self.resumed_dir() if self.resume else self.run_dir
+        run_dir = distributed.shared(self.resumed_dir) if self.resume else self.run_dir
         run.train(self.settings, run_dir, resume=self.resume, overwrite=self.overwrite, keep=self.keep)
 
     def resumed_dir(self) -> Path:
@@ -221,20 +222,18 @@ def main() -> None:
     arguments = sys.argv[1:] or ["--help"]
     try:
         command = parse(arguments, Settings())
-        if isinstance(command, Train) and command.resume:
-            command = parse(arguments, command.stored_settings())
-        command.run()
+        train(command, arguments) if isinstance(command, Train) else command.run()
     except BrokenPipeError:  # `tudui train | head`
         sys.stderr.close()
         sys.exit(1)
     except KeyboardInterrupt:
-        print("Interrupted; nothing more is saved.", file=sys.stderr)
+        tell("Interrupted; nothing more is saved.")
         sys.exit(130)
-    except StoppedError as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(stopped.exit_code)
+    except (StoppedError, DivergedError, LostError) as error:
+        tell(error if isinstance(error, StoppedError) else f"tudui: {harmless(error)}")
+        sys.exit(error.exit_code)
     except CourseError as error:
-        print(f"tudui: {harmless(error)}", file=sys.stderr)
+        tell(f"tudui: {harmless(error)}", by="LOCAL_RANK")
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder without permission ...: the system's own words
         if error.strerror is None:
@@ -242,6 +241,26 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"tudui: {where}{error.strerror}; what was saved before is intact.", file=sys.stderr)
         sys.exit(2)
+
+
+def train(command: Train, arguments: list[str]) -> None:
+    """Train, together with the other processes if torchrun started this one."""
+    from tudui_course import distributed
+
+    with distributed.joined():
+        if command.resume:
+            command = parse(arguments, distributed.shared(command.stored_settings))
+        command.run()
+
+
+def tell(message: object, by: str = "RANK") -> None:
+    """Print to stderr; of several processes that torchrun started only the first, or the first of each machine.
+
+    Args:
+        by: "RANK" for what all of them would say, "LOCAL_RANK" for what may concern one machine alone.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get(by, "0") == "0":
+        print(message, file=sys.stderr)
 
 
 def show_warning(message: Warning, category: type[Warning], *rest: object) -> None:

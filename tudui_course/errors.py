@@ -41,6 +41,12 @@ class DivergedError(CourseError, RuntimeError):
     exit_code = 1
 
 
+class LostError(CourseError, RuntimeError):
+    """Another process of the same training didn't come, or is gone."""
+
+    exit_code = 1
+
+
 class StoppedError(CourseError):
     """A run was stopped by a signal and saved.
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from tudui_course.distributed import is_first
 from tudui_course.errors import DivergedError
 from tudui_course.metrics import EpochResult, Totals
 from tudui_course.resume import Batches, EpochRecord, Progress, remaining, rewind
@@ -72,7 +73,7 @@ def train_one_epoch(
         if step % log_every == 0:
             check_finite(totals, first_step, optimizer)
             if log is not None:
-                log("train_loss", loss.item(), step)  # .item() waits for the device: once a logged step, not each
+                log("train_loss", totals.last_loss(), step)  # waits for the device: once a logged step, not each
     check_finite(totals, first_step, optimizer)
     return totals.result()
 
@@ -238,6 +239,6 @@ def progress_bar(batches: Batches, loader: DataLoader, progress: Progress, epoch
         initial=progress.batch,
         unit=" pictures",
         unit_scale=loader.batch_size or 1,
-        disable=None,  # None: only where stderr is a terminal
+        disable=None if is_first() else True,  # None: only where stderr is a terminal
         leave=False,
     )

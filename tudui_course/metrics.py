@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tudui_course.distributed import summed
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -87,32 +89,40 @@ def confusion_matrix(logits: Tensor, targets: Tensor, num_classes: int = 10) -> 
 
 
 class Totals:
-    """Adds up batches on their own device, so that nobody waits for it until `result()` asks for the numbers."""
+    """Adds up batches on their own device, so that nobody waits for it until the numbers are asked for.
+
+    Where several processes share each batch, the numbers are those of all of them; all must ask at the same step.
+    """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         # MPS has no float64; elsewhere it keeps the sum of 50,000 losses exact to the last printed digit.
-        real = torch.float32 if torch.device(device).type == "mps" else torch.float64
-        self.losses = torch.zeros(2, dtype=real, device=device)  # weighted by samples, and the plain sum of batch means
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.finite_steps = torch.zeros((), dtype=torch.int64, device=device)
-        self.count = 0
-        self.steps = 0
+        self.real = torch.float32 if torch.device(device).type == "mps" else torch.float64
+        self.batches = []  # of each: samples, their summed loss, right answers
+        self.nothing = torch.zeros(3, dtype=self.real, device=device)
 
     def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Add one batch: its mean loss (0-dim), logits (N, C) and targets (N,)."""
-        loss = loss.detach()
-        self.losses += torch.stack((loss * len(targets), loss))
-        self.correct += count_correct(logits, targets)
-        self.finite_steps += self.losses[0].isfinite()  # stops counting at the first NaN or infinity: both stay
-        self.count += len(targets)
-        self.steps += 1
+        size = torch.full_like(self.nothing[0], len(targets))
+        batch = torch.stack((size, loss.detach().to(self.real) * size, count_correct(logits, targets).to(self.real)))
+        self.batches.append(batch if len(targets) else self.nothing)  # the mean loss of no sample is NaN
+
+    def table(self) -> Tensor:
+        """(batches, 3), on the CPU: samples, summed loss and right answers of each batch. Waits for the device."""
+        return summed(torch.stack([self.nothing, *self.batches])[1:]).cpu()
+
+    def last_loss(self) -> float:
+        """The mean loss of the last batch. Waits for the device."""
+        size, loss, _ = self.table()[-1].tolist()
+        return loss / size
 
     def first_bad_step(self) -> int | None:
         """The 1-based number of the first batch whose loss was NaN or infinite, or None. Waits for the device."""
-        finite = int(self.finite_steps.item())
-        return finite + 1 if finite < self.steps else None
+        bad = (~self.table()[:, 1].isfinite()).nonzero()
+        return int(bad[0]) + 1 if len(bad) else None
 
     def result(self) -> EpochResult:
         """The sums as plain numbers. Waits for the device."""
-        loss_sum, batch_loss_sum = self.losses.tolist()
-        return EpochResult(loss_sum, batch_loss_sum, int(self.correct.item()), self.count, self.steps)
+        table = self.table()
+        sizes, losses, correct = table.unbind(1)
+        batch_loss_sum = (losses / sizes).sum().item()
+        return EpochResult(losses.sum().item(), batch_loss_sum, int(correct.sum()), int(sizes.sum()), len(table))

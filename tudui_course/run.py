@@ -13,12 +13,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from tudui_course import report, run_folder
+from tudui_course import distributed, report, run_folder
 from tudui_course.board import open_writer
 from tudui_course.checkpoint import newest_checkpoint, restore, save_checkpoint
-from tudui_course.data.loaders import InMemory, collate, fingerprint, has_test_set, is_folder, make_loaders, read_data
+from tudui_course.data.loaders import InMemory, fingerprint, has_test_set, is_folder, make_loaders, read_data
 from tudui_course.errors import InputError, StoppedError
-from tudui_course.loop import fit
+from tudui_course.loop import Log, fit
 from tudui_course.model import MODELS
 from tudui_course.recipe import RECIPES, Recipe
 from tudui_course.resume import EpochRecord, Progress, best_epoch
@@ -56,15 +56,13 @@ def train(
     """
     settings = settle(settings)
     recipe = replace(RECIPES[settings.recipe], lr=settings.lr)
-    run_dir = Path(run_dir) if run_dir else None
-    with run_folder.claim(run_dir, Path(settings.data).name, resume=resume, overwrite=overwrite) as run_dir:
-        checkpoint, passed_over = newest_checkpoint(run_dir) if resume else (None, [])
+    with claim_once(run_dir, settings, resume, overwrite) as (run_dir, resume):
+        checkpoint, passed_over = distributed.shared(lambda: newest_checkpoint(run_dir) if resume else (None, []))
         if checkpoint:
             refuse_changes(settings, checkpoint)
-        train_set, test_set = read_data(
-            settings.data, limit=settings.limit, keep_back=settings.validation, seed=settings.seed
-        )
+        train_set, test_set = read_once(settings)
         data = fingerprint(train_set, test_set)
+        distributed.refuse_differences(data)
         train_set, validation_set = keep_back(train_set, settings)
         parts = assemble(
             recipe, settings.network, train_set, test_set, epochs=settings.epochs, batch_size=settings.batch_size,
@@ -81,11 +79,11 @@ def train(
         report.print_start(settings, run_dir, *parts.loaders, progress=progress, resume=resume, passed_over=passed_over)
         if not checkpoint:
             saver.save(run_folder.INTERRUPTED, progress)  # killed in the first epoch, a run can be resumed, too
-        with open_writer(run_dir, progress.points) as writer, stop_on_signal() as stop:
+        with open_log(run_dir, progress) as log, stop_on_signal() as stop:
             fit(
                 parts.model, parts.loaders, parts.loss_fn, parts.optimizer, settings.device,
                 epochs=settings.epochs, scheduler=parts.scheduler, precision=settings.precision,
-                log=writer.add_scalar, progress=progress, save=saver, stop=stop,
+                log=log, progress=progress, save=saver, stop=stop,
             )  # fmt: skip
     if progress.epoch < settings.epochs:
         raise StoppedError(report.how_to_continue(progress, settings, run_dir, keep), 128 + stop.signal)
@@ -93,10 +91,53 @@ def train(
     return progress.history
 
 
+@contextlib.contextmanager
+def claim_once(
+    run_dir: Path | str | None, settings: Settings, resume: bool, overwrite: bool
+) -> Iterator[tuple[Path, bool]]:
+    """Claim the run's folder as `run_folder.claim` does, in the first process for all.
+
+    Yields:
+        The folder, and whether to resume: a run that torchrun starts anew goes on in the folder that it had.
+    """
+    run_dir = Path(run_dir) if run_dir else None
+    if distributed.restarts():
+        earlier = distributed.shared(lambda: distributed.recall("run folder"))
+        run_dir, overwrite = (Path(earlier), False) if earlier else (run_dir, overwrite)
+        resume = distributed.shared(lambda: bool(earlier) and run_folder.holds_run(run_dir))
+    with contextlib.ExitStack() as stack:
+        claim = run_folder.claim(run_dir, Path(settings.data).name, resume=resume, overwrite=overwrite)
+        run_dir = distributed.shared(lambda: stack.enter_context(claim))
+        if distributed.is_first():
+            distributed.remember("run folder", str(run_dir.resolve()))
+        yield run_dir, resume
+
+
+def read_once(settings: Settings) -> tuple[InMemory, InMemory]:
+    """The train and test set that the settings name; processes on one machine share their memory."""
+
+    def read() -> list[tuple]:
+        sets = read_data(settings.data, limit=settings.limit, keep_back=settings.validation, seed=settings.seed)
+        return [(one.images, one.targets, one.classes) for one in sets]
+
+    train_set, test_set = (InMemory(*one) for one in distributed.read_once(read))
+    return train_set, test_set
+
+
+@contextlib.contextmanager
+def open_log(run_dir: Path, progress: Progress) -> Iterator[Log | None]:
+    """TensorBoard's add_scalar in the first process, None in the others."""
+    if not distributed.is_first():
+        yield None
+        return
+    with open_writer(run_dir, progress.points) as writer:
+        yield writer.add_scalar
+
+
 def settle(settings: Settings) -> Settings:
     """Check the settings and fill in what they leave open: learning rate, device, precision, the folder's full path."""
     settings.check()
-    device = choose_device(settings.device)
+    device = distributed.own_device(choose_device(settings.device))
     return replace(
         settings,
         lr=settings.lr or RECIPES[settings.recipe].lr,
@@ -164,10 +205,9 @@ def assemble(
     drop_last = shuffle and len(train_set) >= batch_size
     loaders = make_loaders(train_set, test_set, batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
     if validation_set is not None:
-        validation_set = validation_set.transformed(recipe.test_transform())
-        loaders += (DataLoader(validation_set, batch_size, collate_fn=collate),)
+        loaders += make_loaders(train_set, validation_set.transformed(recipe.test_transform()), batch_size)[1:]
     scheduler = recipe.scheduler(optimizer, epochs * len(loaders[0]))
-    return Parts(model, loaders, recipe.loss_fn(), optimizer, scheduler)
+    return Parts(distributed.wrap(model, loaders[0]), loaders, recipe.loss_fn(), optimizer, scheduler)
 
 
 class Saver:
@@ -178,6 +218,7 @@ class Saver:
         self.started = time.perf_counter()
 
     def __call__(self, progress: Progress) -> None:
+        distributed.same_random_state()
         if progress.batch:
             self.save(run_folder.INTERRUPTED, progress)
             return
@@ -185,12 +226,15 @@ class Saver:
         if record is best_epoch(progress.history):
             self.save(run_folder.BEST, progress)  # first, so that a run killed between the two repeats the epoch
         self.save(run_folder.epoch_name(record.epoch), progress)
-        run_folder.finish_epoch(self.run_dir, record.epoch, self.keep)
+        if distributed.is_first():
+            run_folder.finish_epoch(self.run_dir, record.epoch, self.keep)
         now = time.perf_counter()
         report.print_epoch(record, now - self.started)
         self.started = now
 
     def save(self, name: str, progress: Progress) -> None:
+        if not distributed.is_first():
+            return
         parts = self.parts
         save_checkpoint(
             self.run_dir / name, parts.model, parts.optimizer, progress, scheduler=parts.scheduler, **self.stored
@@ -199,27 +243,33 @@ class Saver:
 
 @dataclass
 class Stop:
-    """Returns True once a signal has arrived; `signal` is its number."""
+    """Returns True once a signal has arrived, here or in another process of this training; `signal` is its number."""
 
     signal: int = 0
     announced: bool = False
 
     def __call__(self) -> bool:
-        if self.signal and not self.announced:  # not in the signal's handler, which may interrupt a print
+        asked = distributed.largest(self.signal)  # a signal may come while the others are being asked
+        self.signal = asked or self.signal
+        if asked and not self.announced:  # not in the signal's handler, which may interrupt a print
             self.announced = True
             print("\nFinishing this step and saving; once more stops at once, without saving.", flush=True)
-        return self.signal != 0
+        return asked != 0
 
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Make the first Ctrl-C or SIGTERM stop the run after the current step; a second one stops it at once."""
+    """Make the first Ctrl-C or SIGTERM stop the run after the current step; a second one stops it at once.
+
+    Under torchrun there is no second one: a Ctrl-C reaches each process twice, from the terminal and from torchrun.
+    """
     stop = Stop()
 
     def ask(number: int, frame: object) -> None:
         stop.signal = number
-        for handled, handler in before.items():
-            signal.signal(handled, handler)
+        if distributed.count() == 1:
+            for handled, handler in before.items():
+                signal.signal(handled, handler)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

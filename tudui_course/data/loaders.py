@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.datasets import ImageFolder
 
+from tudui_course import distributed
 from tudui_course.data.cifar10 import CIFAR10
 from tudui_course.data.folder import read_folder
 from tudui_course.data.listing import class_folders, find_parts, list_pictures, part_of
 from tudui_course.data.pictograms import Pictograms
 from tudui_course.data.picture import open_picture
+from tudui_course.distributed import ShareLoader
 from tudui_course.errors import InputError
 from tudui_course.runtime import data_dir
 
@@ -230,9 +232,9 @@ def make_loaders(
     """
     generator = torch.Generator().manual_seed(seed)
     options = {"collate_fn": collate, **options}
-    train_loader = DataLoader(train, batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator, **options)
-    test_loader = DataLoader(test, batch_size, **options)
-    return train_loader, test_loader
+    make = ShareLoader if distributed.count() > 1 else DataLoader
+    train_loader = make(train, batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator, **options)
+    return train_loader, make(test, batch_size, **options)
 
 
 def load_data(data: str = "pictograms", batch_size: int = 64, *, seed: int = 0, limit: int = 0, **options):
