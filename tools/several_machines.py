@@ -77,6 +77,8 @@ def torchrun(name: str, folder: Path, log: Path) -> subprocess.Popen:
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": cable(name), "TUDUI_TIMEOUT": "10",
         "TQDM_DISABLE": "1",
+        # Otherwise a torchrun that comes later never hears from the others where to meet (torch 2.15).
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }  # fmt: skip
     with open(log, "ab") as output:
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
