@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SITE_STAMP := $(VENV)/.set-up-site
 
-.PHONY: help setup lab test test-package test-notebooks faults browser site bench train record counts lint format constraints clean
+.PHONY: help setup lab test test-package test-notebooks faults distributed browser site bench train record counts lint format constraints clean
 
 help:             ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1 - /'
@@ -36,6 +36,9 @@ test-notebooks: $(STAMP)  ## Run every notebook and compare its output (nbval)
 
 faults: $(STAMP)  ## Break what machines break, thousands of times, and write what survived into docs/promises.md (15 minutes, Linux)
 	$(PY) tools/faults.py
+
+distributed: $(STAMP)  ## Train on two machines and cut one off: network namespaces stand in for them (Linux, as root; three minutes)
+	$(PY) tools/several_machines.py
 
 browser: site      ## Try JupyterLab and the site in a real browser (gets one, and what else it needs)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'

@@ -19,14 +19,23 @@ import report
 import startup
 import steps
 import suite
+import together
 import tried
 import whole
 from common import ROOT, machine, name
 
 from tudui_course.data.loaders import NAMES
 
-PARTS = {"steps": steps, "tried": tried, "startup": startup, "whole": whole, "accuracy": accuracy, "notebooks": suite}
-USUAL = ("steps", "tried", "startup", "whole")
+PARTS = {
+    "steps": steps,
+    "tried": tried,
+    "startup": startup,
+    "whole": whole,
+    "together": together,
+    "accuracy": accuracy,
+    "notebooks": suite,
+}
+USUAL = ("steps", "tried", "startup", "whole", "together")
 
 
 def main() -> None:

@@ -147,6 +147,21 @@ def plot(steps: dict[str, dict], path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
+def plot_together(together: dict[str, dict], path: Path) -> None:
+    """How many times as many pictures a second many workers would train on, a panel a machine."""
+    size = (1 + 4.5 * len(together), 3.6)
+    figure, axes = plots.plt.subplots(1, len(together), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, (machine, part) in zip(axes[0], together.items(), strict=True):
+        for (name, gains), colour in zip(part["on_paper"].items(), (plots.ORANGE, plots.BLUE), strict=True):
+            ax.plot([int(workers) for workers in gains], list(gains.values()), "o-", color=colour, label=name)
+        ax.axline((1, 1), (512, 512), color="tab:gray", linestyle=":", label="if talking took no time")
+        ax.set(xscale="log", yscale="log", xlabel="workers, each with batches of 64", title=machine)
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False)
+    axes[0][0].set_ylabel("times as many pictures a second")
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
 def union(machines: dict[str, dict], *keys: str) -> list[str]:
     """The names under these keys that any of the machines has, in the order of the first that has them."""
     names: dict[str, None] = {}
@@ -161,7 +176,7 @@ def page(results: dict[str, dict]) -> str:
     """All that was measured, by machine and part, as Markdown."""
     having = {
         part: {machine: parts[part] for machine, parts in results.items() if part in parts}
-        for part in ("steps", "tried", "startup", "whole", "accuracy", "notebooks")
+        for part in ("steps", "tried", "startup", "whole", "together", "accuracy", "notebooks")
     }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT / "benchmarks"), trim_blocks=True, keep_trailing_newline=True,
@@ -180,6 +195,8 @@ def write(results: dict[str, dict], out: Path) -> None:
     """Write bench.md and, where steps were measured, bench.png beside bench.json."""
     if steps := {machine: parts["steps"] for machine, parts in results.items() if "steps" in parts}:
         plot(steps, out / "bench.png")
+    if together := {machine: parts["together"] for machine, parts in results.items() if "together" in parts}:
+        plot_together(together, out / "bench_together.png")
     (out / "bench.md").write_text(page(results), encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from steps import Task, bare, read_task
 from torch import nn
 
 from tudui_course.model import Tudui
-from tudui_course.runtime import choose_precision, place
+from tudui_course.runtime import autocast, choose_precision, place
 
 FLAGS = {"foreach": {"foreach": True}, "fused": {"fused": True}, "for-loop": {"foreach": False}}
 
@@ -33,18 +33,32 @@ class Change:
         flags: of SGD.
         channels_last: lay the pictures out like the weights beforehand.
         threads: how many compute, 0 for torch's own choice.
+        precision: "float32" or "bfloat16", as `--precision` has it.
+        channels: of the pictures; those beyond 3 are zero (oneDNN has kernels for 4, 8 or 16).
+        pool: a layer in the place of torch's max-pooling.
+        cast: keep the weights themselves in bfloat16, so that nothing is cast in a step.
     """
 
     def __init__(
         self, task: Task, *, batch: int = BATCH, compiled: bool = False, flags: dict | None = None,
-        channels_last: bool = False, threads: int = 0,
+        channels_last: bool = False, threads: int = 0, precision: str = "float32", channels: int = 3,
+        pool: Callable[[], nn.Module] | None = None, cast: bool = False,
     ) -> None:  # fmt: skip
         images = task.train.images[:batch].float().div(255)
+        images = nn.functional.pad(images, (0, 0, 0, 0, 0, channels - 3))
+        images = images.bfloat16() if cast else images
         self.images = images.to(memory_format=torch.channels_last) if channels_last else images
         self.targets = task.train.targets[:batch]
         self.steps = max(1, task.steps * BATCH // batch)
         self.threads = threads or torch.get_num_threads()
-        self.model = place(Tudui(), "cpu")
+        network = Tudui().model1  # without its check of the pictures' shape
+        for index, layer in enumerate(network):
+            if isinstance(layer, nn.MaxPool2d) and pool:
+                network[index] = pool()
+        if channels > 3:
+            network[0] = nn.Conv2d(channels, 32, 5, 1, 2)
+        self.model = place(network.bfloat16() if cast else network, "cpu")
+        self.precision = "float32" if cast else precision
         self.optimizer = torch.optim.SGD(self.model.parameters(), LR, **(flags or {}))
         self.loss_of = torch.compile(self.loss) if compiled else self.loss
         started = time.perf_counter()
@@ -52,7 +66,8 @@ class Change:
         self.compiling = time.perf_counter() - started
 
     def loss(self) -> torch.Tensor:
-        return nn.functional.cross_entropy(self.model(self.images), self.targets)
+        with autocast("cpu", self.precision):
+            return nn.functional.cross_entropy(self.model(self.images).float(), self.targets)
 
     def step(self) -> None:
         loss = self.loss_of()
@@ -71,6 +86,30 @@ class Change:
         seconds = time.perf_counter() - started
         torch.set_num_threads(before)
         return seconds
+
+
+class LargestOfFour(nn.Module):
+    """Max-pooling as three comparisons of whole tensors."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])
+
+
+def in_bfloat16(task: Task) -> dict[str, Callable[[], float]]:
+    """Changes to the bare loop in bfloat16, by name."""
+    kinds = {
+        "bfloat16": {},
+        "bfloat16, pictures channels last": {"channels_last": True},
+        "bfloat16, 4 channels": {"channels": 4, "channels_last": True},
+        "bfloat16, 8 channels": {"channels": 8, "channels_last": True},
+        "bfloat16, 16 channels": {"channels": 16, "channels_last": True},
+        "bfloat16, pooling by comparing": {"pool": LargestOfFour},
+        "bfloat16, weights too": {"cast": True, "channels_last": True},
+        "bfloat16, batch 512": {"batch": 512},
+        "bfloat16, one thread": {"threads": 1},
+    }
+    return {name: Change(task, precision="bfloat16", **kind) for name, kind in kinds.items()}
 
 
 def changes(task: Task, compiled: bool) -> dict[str, Callable[[], float]]:
@@ -124,12 +163,17 @@ def measure(data: str, quick: bool) -> dict:
     """
     task = read_task(data, 2 if quick else 48)
     variants = changes(task, compiled=not quick)
+    if choose_precision("auto", "cpu") == "bfloat16":
+        variants |= in_bfloat16(task)
     seconds = in_turn(variants, 2 if quick else 5)
     compiled = variants.get("torch.compile")
     return {
         "steps": task.steps,
         "ms": {name: summary([one / task.steps * 1000 for one in values]) for name, values in seconds.items()},
-        "faster_than_float32": {name: ratio(seconds["float32"], values) for name, values in seconds.items()},
+        "faster_than_float32": {
+            name: ratio(seconds["bfloat16" if name.startswith("bfloat16,") else "float32"], values)
+            for name, values in seconds.items()
+        },
         "compiling_seconds": compiled.compiling if compiled else None,
         "precisions": precisions(data, 1 if quick else 16),
     }

@@ -22,6 +22,7 @@ from tudui_course.settings import Settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SEEDS = (0, 1, 2)
+JPEG = "CIFAR-10 pictures as JPEG copies (quality 75), not the official files"
 MACHINE = "{cpu}, {cores} cores, {system}, torch {torch}"
 
 
@@ -108,10 +109,9 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     data = sys.argv[1]
-    name = "CIFAR-10" if data == "cifar10" else "CIFAR-10 pictures as JPEG copies (quality 75), not the official files"
     lesson = json.loads((DOCS / "lesson_figures.json").read_text(encoding="utf-8"))["runs"][0]
     results = {
-        "data": name,
+        "data": "CIFAR-10" if data == "cifar10" else JPEG,
         "machine": MACHINE.format(**doctor.machine()),
         "command": f"python tools/results.py {'cifar10' if data == 'cifar10' else 'DIR'}",
         "lesson": lesson,

@@ -53,9 +53,10 @@ def own_device(device: torch.device) -> torch.device:
     return torch.device(device.type, int(os.environ["LOCAL_RANK"]) % torch.accelerator.device_count())
 
 
-def restarts() -> int:
-    """How often torchrun has started this program anew after losing a process."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+def job() -> str:
+    """What torchrun calls this training, the same after it has started the program anew; "" without torchrun."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return f"torchrun's process {os.getppid()}" if name == "none" else name
 
 
 @contextlib.contextmanager
@@ -131,12 +132,12 @@ def meet(seconds: float) -> dist.Store:
         if number == 0 and store.check(names):
             marks = [store.get(name).decode() for name in names]
             store.set("tudui/marks", " ".join(marks))
-            if store.check([f"tudui/seen/{one}" for one in marks[1:]]):
+            if store.check([f"tudui/seen/{mark}/{one}" for one in marks[1:]]):
                 return dist.PrefixStore(mark, store)
         elif number and store.check(["tudui/marks"]):
             marks = store.get("tudui/marks").decode().split()
             if mark in marks:
-                store.set(f"tudui/seen/{mark}", "")
+                store.set(f"tudui/seen/{marks[0]}/{mark}", "")
                 return dist.PrefixStore(marks[0], store)
         time.sleep(0.02)
     raise TimeoutError
@@ -266,18 +267,6 @@ def same_random_state() -> None:
         state = torch.get_rng_state()
         dist.broadcast(state, 0)
         torch.set_rng_state(state)
-
-
-def remember(name: str, value: str) -> None:
-    """Leave a value with torchrun, where a program that it starts anew finds it."""
-    if count() > 1:
-        agent_store().set(f"tudui/{name}", value)
-
-
-def recall(name: str) -> str:
-    """What was left under this name before torchrun started the program anew, or ""."""
-    store = agent_store()
-    return store.get(f"tudui/{name}").decode() if store.check([f"tudui/{name}"]) else ""
 
 
 @functools.cache

@@ -100,17 +100,17 @@ def claim_once(
     Yields:
         The folder, and whether to resume: a run that torchrun starts anew goes on in the folder that it had.
     """
-    run_dir = Path(run_dir) if run_dir else None
-    if distributed.restarts():
-        earlier = distributed.shared(lambda: distributed.recall("run folder"))
-        run_dir, overwrite = (Path(earlier), False) if earlier else (run_dir, overwrite)
-        resume = distributed.shared(lambda: bool(earlier) and run_folder.holds_run(run_dir))
+    run_dir, name, job = Path(run_dir) if run_dir else None, Path(settings.data).name, distributed.job()
     with contextlib.ExitStack() as stack:
-        claim = run_folder.claim(run_dir, Path(settings.data).name, resume=resume, overwrite=overwrite)
-        run_dir = distributed.shared(lambda: stack.enter_context(claim))
-        if distributed.is_first():
-            distributed.remember("run folder", str(run_dir.resolve()))
-        yield run_dir, resume
+
+        def claim() -> tuple[Path, bool]:
+            earlier = run_folder.folder_of(job, run_dir, name) if job else None
+            flags = {"resume": True} if earlier else {"resume": resume, "overwrite": overwrite}
+            folder = stack.enter_context(run_folder.claim(earlier or run_dir, name, **flags))
+            run_folder.write_job(folder, job)
+            return folder, flags["resume"]
+
+        yield distributed.shared(claim)
 
 
 def read_once(settings: Settings) -> tuple[InMemory, InMemory]:

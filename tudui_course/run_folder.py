@@ -19,6 +19,7 @@ INTERRUPTED = "tudui_interrupted.pth"  # a run's start, or the middle of an epoc
 BEST = "tudui_best.pth"
 LOCK = ".tudui.lock"  # left behind; its presence alone means nothing
 OWNER = ".tudui.owner"  # who has the lock
+JOB = ".tudui.torchrun"  # torchrun's name for the training
 EVENTS = "events.out.tfevents.*"  # TensorBoard's
 
 
@@ -102,6 +103,23 @@ def claim(run_dir: Path | None, name: str, *, resume: bool = False, overwrite: b
                 folder.rmdir()
 
 
+def folder_of(job: str, run_dir: Path | None, name: str) -> Path | None:
+    """The folder, `run_dir` or one of those that `claim` takes by default, that torchrun's training `job` has used."""
+    for folder in [run_dir] if run_dir else sorted(runs_dir().glob(f"{name}*")):
+        with contextlib.suppress(OSError):
+            if (folder / JOB).read_text(encoding="utf-8") == job and holds_run(folder):
+                return folder
+    return None
+
+
+def write_job(run_dir: Path, job: str) -> None:
+    """Record torchrun's name for the training, or that it is without torchrun."""
+    if job:
+        (run_dir / JOB).write_text(job, encoding="utf-8")
+    else:
+        (run_dir / JOB).unlink(missing_ok=True)
+
+
 def make_and_lock(run_dir: Path) -> tuple[list[Path], FileLock | None]:
     """Make the folder and lock it; returns the folders made, and the lock, or None if another process has it."""
     made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
@@ -138,7 +156,7 @@ def first_free(base: Path) -> tuple[list[Path], Path, FileLock]:
 
 def is_free(run_dir: Path) -> bool:
     """Whether a folder is empty, apart from what a run killed before it wrote anything leaves behind."""
-    return run_dir.is_dir() and all(path.name in (LOCK, OWNER) for path in run_dir.iterdir())
+    return run_dir.is_dir() and all(path.name in (LOCK, OWNER, JOB) for path in run_dir.iterdir())
 
 
 def holds_run(run_dir: Path) -> bool:
