@@ -1,8 +1,10 @@
-"""Exercises of 07_argmax_accuracy: counting right answers, exact accuracy, accuracy by class."""
+"""Exercises of 07_argmax_accuracy: right answers, exact accuracy, accuracy by class, softmax, scaled logits."""
+
+import math
 
 import torch
 
-from tudui_course.checks.judges import attempt, judge_function
+from tudui_course.checks.judges import attempt, judge_function, judge_prediction
 from tudui_course.checks.props import Batches, Watched
 from tudui_course.checks.table import exercise
 
@@ -39,6 +41,33 @@ def judge_per_class(per_class_accuracy):
         yield f"{matrix.tolist()}", answer.float() if isinstance(answer, torch.Tensor) else answer, expected
 
 
+def answers_with_probability(logits):
+    shares = [[math.exp(one - max(row)) for one in row] for row in logits.tolist()]
+    best = [max(range(len(row)), key=row.__getitem__) for row in shares]
+    chances = [row[one] / sum(row) for row, one in zip(shares, best, strict=True)]
+    return torch.tensor(best), torch.tensor(chances)
+
+
+def compared(scale):
+    """Accuracy and mean probability of scaled logits: the same, lower or higher than before."""
+    logits, targets = predictions(200, 10, 8)
+    before, after = (
+        ((one.argmax(1) == targets).float().mean().item(), one.softmax(1).max(1).values.mean().item())
+        for one in (logits, logits * scale)
+    )
+    return ["same" if a == b else "lower" if a < b else "higher" for a, b in zip(after, before, strict=True)]
+
+
+TRUTH = {
+    f"{what}, logits {scaling}": compared(scale)[number]
+    for scaling, scale in (("/ 2", 0.5), ("* 2", 2))
+    for number, what in enumerate(("accuracy", "mean probability"))
+}
+
 q1 = exercise("07.1", judge_function(count_right, map(predictions, (64, 10, 3, 1, 16), (10, 10, 5, 10, 2), range(5))))
 q2 = exercise("07.2", judge_accuracy)
 q3 = exercise("07.3", judge_per_class)
+q4 = exercise(
+    "07.4", judge_function(answers_with_probability, [(predictions(*case)[0],) for case in ((5, 3, 9), (3, 7, 10))])
+)
+q5 = exercise("07.5", judge_prediction(TRUTH, options=("same", "lower", "higher")))
