@@ -1,4 +1,4 @@
-"""Exercises of 16_blank_page: a restart foretold, two pieces of the routine, a resume to be mended, the whole."""
+"""Exercises of 16_blank_page: two pieces of the routine, a restart foretold, a resume to be mended, the whole."""
 
 import copy
 import tempfile
@@ -14,29 +14,6 @@ from tudui_course.checks.judges import call, judge_prediction, state
 from tudui_course.checks.props import Batches, Watched
 from tudui_course.checks.routine import CHECKPOINT, judge_routine
 from tudui_course.checks.table import exercise
-
-
-def order_of_the_third_epoch():
-    """Try it: after two epochs and a restart, the order that each way of beginning again leads to."""
-
-    def epochs(count):
-        loader = DataLoader(range(100), shuffle=True)
-        return [[int(index) for index in loader] for _ in range(count)]
-
-    with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(0)
-        whole = epochs(2)
-        random = torch.get_rng_state()
-        whole += epochs(1)
-        torch.default_generator.manual_seed(0)
-        orders = {"manual_seed(0) again": epochs(1)[0]}
-        torch.default_generator.manual_seed(12345)  # as good as any seed that a new process may get
-        orders["no seed"] = epochs(1)[0]
-        torch.set_rng_state(random)
-        orders["set_rng_state(saved)"] = epochs(1)[0]
-    known = {"as epoch 1": whole[0], "as epoch 3": whole[2]}
-    return {way: next((name for name in known if known[name] == got), "a new one") for way, got in orders.items()}
-
 
 # ---- two pieces ----
 
@@ -102,6 +79,31 @@ def judge_evaluate(evaluate):
         yield in_batches(count, size, "正确率 · the accuracy"), answer, right
 
 
+# ---- a restart foretold ----
+
+
+def order_of_the_third_epoch():
+    """Try it: after two epochs and a restart, the order that each way of beginning again leads to."""
+
+    def epochs(count):
+        loader = DataLoader(range(100), shuffle=True)
+        return [[int(index) for index in loader] for _ in range(count)]
+
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
+        whole = epochs(2)
+        random = torch.get_rng_state()
+        whole += epochs(1)
+        torch.default_generator.manual_seed(0)
+        orders = {"manual_seed(0) again": epochs(1)[0]}
+        torch.default_generator.manual_seed(12345)  # as good as any seed that a new process may get
+        orders["no seed"] = epochs(1)[0]
+        torch.set_rng_state(random)
+        orders["set_rng_state(saved)"] = epochs(1)[0]
+    known = {"as epoch 1": whole[0], "as epoch 3": whole[2]}
+    return {way: next((name for name in known if known[name] == got), "a new one") for way, got in orders.items()}
+
+
 # ---- a resume to be mended ----
 
 
@@ -118,6 +120,10 @@ def train_a_step(model, optimizer):
     optimizer.step()
 
 
+def first_numbers(seed):
+    return torch.rand(5, generator=torch.Generator().manual_seed(seed))
+
+
 def judge_load(load):
     """Two files, each beside a run that was never stopped."""
     with tempfile.TemporaryDirectory() as root:
@@ -131,18 +137,21 @@ def judge_load(load):
             ours = start(seed=9)
             answer = call(load, path, *ours)
             drawn = torch.rand(5)
+            seeds = [one for one in (0, epoch) if torch.equal(drawn, first_numbers(one))]
             weights = [one[0].state_dict() for one in (ours, reference)]
-            yield "网络没有恢复 · the network isn't back", not same(*weights, within=0), False
-            yield "随机数不对 · other random numbers", not torch.equal(drawn, right), False
+            of = f"练完 {epoch} 轮的文件，%s · a file of {epoch} epochs, %s"
+            yield of % ("网络没有恢复", "the network isn't back"), not same(*weights, within=0), False
+            yield of % ("随机数不对", "other random numbers"), not torch.equal(drawn, right), False
+            yield f"seeds of {epoch}", seeds
             train_a_step(*ours)
             train_a_step(*reference)
             weights = [one[0].state_dict() for one in (ours, reference)]
-            yield "下一步不同 · the next step differs", not same(*weights, within=0), False
-            yield f"练完了 {epoch} 轮的文件，返回的 · returned for a file of {epoch} epochs", answer, epoch
+            yield of % ("下一步不同", "the next step differs"), not same(*weights, within=0), False
+            yield of % ("返回的轮数", "the number returned"), answer, epoch
 
 
-q1 = exercise("16.1", judge_prediction(order_of_the_third_epoch(), options=("as epoch 1", "as epoch 3", "a new one")))
-q2 = exercise("16.2", judge_epoch)
-q3 = exercise("16.3", judge_evaluate)
+q1 = exercise("16.1", judge_epoch)
+q2 = exercise("16.2", judge_evaluate)
+q3 = exercise("16.3", judge_prediction(order_of_the_third_epoch(), options=("as epoch 1", "as epoch 3", "a new one")))
 q4 = exercise("16.4", judge_load)
 q5 = exercise("16.5", judge_routine)
