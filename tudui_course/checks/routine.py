@@ -127,7 +127,15 @@ def curves(folder: Path, epochs: int) -> dict:
 
 
 def judge_routine(train):
-    """Three epochs without a break, then with a power cut; a piece is looked at when those before it are right."""
+    """All that is seen of a routine, up to the first thing that is wrong: what follows from it would only confuse."""
+    for what, got, expected in pieces(train):
+        yield what, got, expected
+        if not same(got, expected, within=1e-6):
+            return
+
+
+def pieces(train):
+    """Three epochs without a break, then the same with a power cut, piece by piece."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root, contextlib.chdir(root):
         whole, stopped = Path(root, "whole"), Path(root, "stopped")
         whole.mkdir()
@@ -135,12 +143,8 @@ def judge_routine(train):
         model, answer = run(train, whole, 0)
         if isinstance(answer, Exception):
             yield "没有中断的一次训练 · the run without a break", answer, None
-            return
-        for stage in (see_data, see_training, see_test, see_file, see_curves):
-            found = list(stage(model, answer, whole))
-            yield from found
-            if not all(same(got, expected, within=1e-6) for _, got, expected in found):
-                return
+        for look_at in (see_data, see_training, see_test, see_file, see_curves):
+            yield from look_at(model, answer, whole)
         yield from see_resumed(train, model, answer, whole, stopped)
 
 
@@ -186,15 +190,14 @@ def see_file(model, answer, folder):
     """Piece 4: whether the checkpoint is there, can be read safely, and holds the network of the end."""
     path, saved, refused = folder / CHECKPOINT, None, False
     yield f"4 保存：没有 {CHECKPOINT} · 4 saving: there is no {CHECKPOINT}", not path.is_file(), False
-    if path.is_file():
-        try:
-            saved = torch.load(path, weights_only=True)
-        except Exception:  # torch's, pickle's, or what a damaged file leads to
-            refused = True
+    try:
+        saved = torch.load(path, weights_only=True)
+    except Exception:  # torch's, pickle's, or what a damaged file leads to
+        refused = True
     yield "4 保存：weights_only=True 读不了 · 4 saving: it can't be read with weights_only=True", refused, False
     weights = saved.get("model") if isinstance(saved, dict) else None
     yield '4 保存：里面没有 "model" · 4 saving: there is no "model" in it', not isinstance(weights, dict), False
-    other = not isinstance(weights, dict) or not same(state(dict(weights)), state(model.state_dict()), within=0)
+    other = not same(state(dict(weights)), state(model.state_dict()), within=0)
     yield "4 保存：不是最后一轮之后的权重 · 4 saving: not the weights after the last epoch", other, False
 
 
@@ -204,10 +207,10 @@ def see_curves(model, answer, folder):
     yield "5 记录：文件夹里没有事件文件 · 5 logging: there is no event file in the folder", not there, False
     for tag in ("train_loss", "test_accuracy"):
         yield f"5 记录：没有 {tag} 这条曲线 · 5 logging: there is no curve {tag}", tag not in found, False
-    steps, values = zip(*found.get("test_accuracy", [(0, 0.0)]), strict=True)
+    steps, values = zip(*found["test_accuracy"], strict=True)
     yield "5 记录：test_accuracy 有几个点 · 5 logging: points of test_accuracy", len(steps), EPOCHS
     yield "5 记录：test_accuracy 的最后一个值 · 5 logging: the last value of test_accuracy", values[-1], answer
-    steps = [step for step, _ in found.get("train_loss", [])]
+    steps = [step for step, _ in found["train_loss"]]
     falls = len(steps) < EPOCHS or steps != sorted(set(steps))
     yield "5 记录：train_loss 的步数没有一直向前 · 5 logging: the steps of train_loss don't go on rising", falls, False
 
@@ -219,17 +222,14 @@ def see_resumed(train, model, answer, whole, stopped):
     run(train, stopped, 0, calls=2 * steps)
     missing = not (stopped / CHECKPOINT).is_file()
     yield "6 接着训练：第 3 轮断电，没有检查点 · 6 resuming: no checkpoint at a power cut in epoch 3", missing, False
-    if missing:
-        return
     before = curves(stopped, EPOCHS - 1)
     resumed, again = run(train, stopped, 1, True)
     if isinstance(again, Exception):
         yield "6 接着训练：resume=True · 6 resuming: resume=True", again, None
-        return
     went_on = resumed.taught()
     epochs = len(went_on) // steps
     yield "6 接着训练：练完 2 轮断电，之后练了几轮 · 6 resuming: epochs trained after a stop at the 2nd of 3", epochs, 1
-    first, wanted = (went_on or taught)[0], taught[2 * steps]
+    first, wanted = went_on[0], taught[2 * steps]
     yield "6 接着训练：网络没有恢复 · 6 resuming: the network isn't back", first.weights != wanted.weights, False
     orders = [[one.pictures for one in part] for part in (went_on, taught[2 * steps :])]
     yield "6 接着训练：第 3 轮的次序不同 · 6 resuming: the third epoch has another order", orders[0] != orders[1], False
