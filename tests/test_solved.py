@@ -146,7 +146,7 @@ def test_the_page_holds_the_run_s_own_curve_and_needs_nothing_beside_it(tmp_path
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     picture = re.search('src="data:image/png;base64,([^"]+)"', text)[1]
     assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (960, 360)
-    assert "train loss: 2.300 → 0.500<br>test accuracy: 0.250 → 0.250" in text
+    assert "training loss: 2.300 → 0.500<br>测试正确率 · test accuracy: 0.250 → 0.250" in text
     assert not re.search(r"https?:|<script|<link", text)
     assert str(tmp_path) not in text
 

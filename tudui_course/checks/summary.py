@@ -16,6 +16,10 @@ from tudui_course.course import originals
 from tudui_course.errors import InputError, StorageError
 
 MARK = '<meta name="generator" content="tudui_course summary">'
+CURVES = {  # tag: name, colour, what its steps count, the top of the axis
+    "train_loss": ("训练损失 · training loss", "tab:blue", "step", None),
+    "test_accuracy": ("测试正确率 · test accuracy", "tab:orange", "epoch", 1),
+}
 PAGE = """<!doctype html>
 <html lang="zh">
 <head>
@@ -85,15 +89,16 @@ def titles() -> dict[str, str]:
 def curve(run: Path | str | None) -> str:
     """A figure of a run's curves with its caption, or a sentence that there is none."""
     curves = read_scalars(run) if run is not None and any(Path(run).glob(EVENTS)) else {}
-    shown = [tag for tag in ("train_loss", "test_accuracy") if tag in curves]
+    shown = [tag for tag in CURVES if tag in curves]
     if not shown:
         return "<p>还没有自己的曲线。 · No curve of one's own yet.</p>"
     figure = Figure(figsize=(8, 3), dpi=120, layout="constrained")
     for ax, tag in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        plots.plot_curve(curves[tag], tag, {"train_loss": "tab:blue"}.get(tag, "tab:orange"), ax)
-        ax.set(xlabel="step" if tag == "train_loss" else "epoch", ylabel=tag.replace("_", " "))
+        name, colour, steps, top = CURVES[tag]
+        plots.plot_curve(curves[tag], None, colour, ax)
+        ax.set(xlabel=steps, ylabel=name.split(" · ")[1], ylim=(0, top))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    last = "".join(f"{tag.replace('_', ' ')}: {curves[tag][0][1]:.3f} → {curves[tag][-1][1]:.3f}<br>" for tag in shown)
     data = base64.b64encode(picture.getvalue()).decode()
-    return f'<p><img alt="{" and ".join(shown)}" src="data:image/png;base64,{data}"></p>\n<p class="small">{last}</p>'
+    ends = "".join(f"{CURVES[tag][0]}: {curves[tag][0][1]:.3f} → {curves[tag][-1][1]:.3f}<br>" for tag in shown)
+    return f'<p><img alt="{" and ".join(shown)}" src="data:image/png;base64,{data}"></p>\n<p class="small">{ends}</p>'
