@@ -1,18 +1,25 @@
 """Solved exercises are remembered, whatever the disk, the console or a second notebook does."""
 
+import base64
+import datetime
 import importlib
 import io
 import json
 import os
+import re
 import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tudui_course.checks import progress, step_00
+from tudui_course.board import open_writer
+from tudui_course.checks import all_exercises, progress, step_00, summary
 from tudui_course.checks.solved import progress_file, remember, solved
+from tudui_course.errors import InputError, StorageError
 
 module = importlib.import_module("tudui_course.checks.solved")  # the package has a function of this name
 NAMES = [f"{notebook:02d}.{number}" for notebook in range(10) for number in (1, 2, 3)]
@@ -105,3 +112,88 @@ def test_what_was_solved_in_the_checkout_counts_in_a_folder_of_ones_own(tmp_path
     assert solved() == ["01.1", "02.2"]
     monkeypatch.setattr(module, "home", lambda: tmp_path / "data")  # an installed package
     assert solved() == ["01.1", "02.2"]
+
+
+# ---- the page to show ----
+
+POINTS = [("train_loss", 2.3, 1, 0.0), ("train_loss", 0.5, 2, 0.0), ("test_accuracy", 0.25, 0, 0.0)]
+
+
+def rows_of(path: Path) -> dict[str, tuple[str, str]]:
+    """What the page's table says of each notebook: its marks, and how many are solved."""
+    rows = re.findall("<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", path.read_text(encoding="utf-8"))
+    return {title[:2]: (marks, count) for title, marks, count in rows}
+
+
+def test_the_page_says_what_is_solved_and_nothing_else(tmp_path, capsys):
+    names = [exercise.name for exercise in all_exercises()]
+    for name in ("00.2", "03.1", "03.4", "98.7"):  # the last one was in an earlier version of the course
+        remember(name)
+    summary(tmp_path / "page.html")
+    text, rows = (tmp_path / "page.html").read_text(encoding="utf-8"), rows_of(tmp_path / "page.html")
+    assert list(rows) == sorted({name[:2] for name in names})
+    assert rows["03"] == ("✓○○✓○", "2 / 5") and set(rows["05"][0]) == {"○"}
+    assert sum(marks.count("✓") for marks, _ in rows.values()) == 3
+    assert f"做对 3 / {len(names)} 题 · 3 of {len(names)} exercises solved" in text
+    assert datetime.date.today().isoformat() in text and "No curve of one's own yet" in text and "<img" not in text
+    assert "训练循环 · " in text  # titles in both languages
+    assert capsys.readouterr().out.endswith("page.html\n")
+
+
+def test_the_page_holds_the_run_s_own_curve_and_needs_nothing_beside_it(tmp_path):
+    open_writer(tmp_path / "run", POINTS).close()
+    summary(tmp_path / "page.html", tmp_path / "run")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    picture = re.search('src="data:image/png;base64,([^"]+)"', text)[1]
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (960, 360)
+    assert "training loss: 2.300 → 0.500<br>测试正确率 · test accuracy: 0.250 → 0.250" in text
+    assert not re.search(r"https?:|<script|<link", text)
+    assert str(tmp_path) not in text
+
+
+def test_the_page_is_well_formed(tmp_path):
+    opened = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            if tag not in ("br", "img", "meta"):
+                opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    open_writer(tmp_path / "run", POINTS).close()
+    summary(tmp_path / "page.html", tmp_path / "run")
+    Parser().feed((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert opened == []
+
+
+def test_a_later_page_replaces_an_earlier_one_and_no_other_file(tmp_path):
+    path = tmp_path / "page.html"
+    summary(path)
+    remember("00.1")
+    summary(path)
+    assert rows_of(path)["00"][0].startswith("✓")
+    for other in ("notes.html", "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "notes.html").write_text("mine", encoding="utf-8")
+        with pytest.raises(InputError, match=f"{other} is there and is no summary"):
+            summary(tmp_path / other)
+    assert (tmp_path / "notes.html").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_page_that_cannot_be_written_gets_a_sentence_and_leaves_the_earlier_one(tmp_path):
+    with pytest.raises(StorageError, match="can't be written"):
+        summary(tmp_path / "no folder" / "page.html")
+    summary(tmp_path / "page.html")
+    before = (tmp_path / "page.html").read_text(encoding="utf-8")
+    remember("00.1")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StorageError):
+            summary(tmp_path / "page.html")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == before
+    assert {one.name for one in tmp_path.iterdir()} <= {"page.html", "progress.json", "progress.json.lock"}

@@ -2,11 +2,13 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 from tudui_course.checks.base import Exercise, show
 from tudui_course.checks.solved import solved
+from tudui_course.runtime import short_path
 
-__all__ = ["Exercise", "all_exercises", "progress"]
+__all__ = ["Exercise", "all_exercises", "progress", "summary"]
 
 
 def all_exercises() -> list[Exercise]:
@@ -16,11 +18,35 @@ def all_exercises() -> list[Exercise]:
     return [value for module in modules for value in vars(module).values() if isinstance(value, Exercise)]
 
 
+def marks() -> dict[str, list[bool]]:
+    """From each notebook's number to whether its exercises are solved, in order."""
+    done, table = set(solved()), {}
+    for exercise in all_exercises():
+        table.setdefault(exercise.name.split(".")[0], []).append(exercise.name in done)
+    return table
+
+
 def progress() -> None:
     """Print how many exercises of each notebook are solved."""
-    done, names = set(solved()), [exercise.name for exercise in all_exercises()]
-    for notebook in sorted({name.split(".")[0] for name in names}):
-        marks = " ".join("✓" if name in done else "○" for name in names if name.startswith(f"{notebook}."))
-        show(f"{notebook}  {marks}")
-    total = sum(name in done for name in names)
-    show(f"已完成 {total} / {len(names)} 题 · {total} of {len(names)} exercises solved")
+    table = marks()
+    for notebook, row in table.items():
+        show(f"{notebook}  {' '.join('✓' if mark else '○' for mark in row)}")
+    done, total = sum(map(sum, table.values())), sum(map(len, table.values()))
+    show(f"已完成 {done} / {total} 题 · {done} of {total} exercises solved")
+
+
+def summary(path: Path | str = "my_summary.html", run: Path | str | None = None) -> None:
+    """Write a page to show: what is solved in each notebook, the date and, of a run of one's own, the curves.
+
+    Args:
+        path: of the HTML page; where it is relative, beside the notebook. An earlier summary there is replaced.
+        run: a folder with TensorBoard's files.
+
+    Raises:
+        InputError: there is something else of this name.
+        StorageError: it can't be written.
+    """
+    from tudui_course.checks.summary import write_summary  # here: matplotlib, which checking does without
+
+    write_summary(Path(path), marks(), run)
+    show(f"总结写好了 · summary written: {short_path(path)}")

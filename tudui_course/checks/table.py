@@ -72,6 +72,7 @@ class Table:
     helpers: str = ""
     answer: str = ""
     given: str = ""
+    tried: dict[str, list[list[Fact]]] = field(default_factory=dict, init=False, repr=False)  # what mistakes do
 
     def __post_init__(self) -> None:
         self.solution = self.solution.strip()
@@ -145,8 +146,10 @@ class Table:
         least half of all that are wrong.
         """
         wrongs, most = {fact.what for fact in found if not self.is_right(fact)}, 0
-        for one in self.wrong_answers(wrong):
-            theirs = {fact.what: fact.got for fact in self.try_out(one)}
+        if wrong not in self.tried:
+            self.tried[wrong] = [self.try_out(one) for one in self.wrong_answers(wrong)]
+        for theirs_found in self.tried[wrong]:
+            theirs = {fact.what: fact.got for fact in theirs_found}
             shared = [fact for fact in found if fact.what in theirs]
             alike = {fact.what for fact in shared if same(fact.got, theirs[fact.what], self.within)}
             enough = isinstance(first.expected, bool) or 2 * len(alike & wrongs) >= len(wrongs)

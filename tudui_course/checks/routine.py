@@ -1,0 +1,246 @@
+"""How a complete routine, train(model, train_set, test_set, folder, epochs, resume=False), is tried out piece by piece.
+
+It trains a small network that notes what it is shown, without a break; then the same with a power cut, and goes on.
+"""
+
+import contextlib
+import copy
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from tudui_course.board import read_scalars
+from tudui_course.checks.compare import same
+from tudui_course.checks.judges import call, state
+from tudui_course.errors import NotFoundError
+
+EPOCHS, CHECKPOINT = 3, "checkpoint.pth"
+
+
+class Stop(KeyboardInterrupt):
+    """The power cut in the middle of a run."""
+
+
+class Seen(NamedTuple):
+    """What a network noted of one call."""
+
+    pictures: tuple[float, ...]  # the first pixel of each; no two are alike
+    training: bool
+    recorded: bool
+    weights: float  # one number, of the last layer's
+    random: bytes
+
+
+class Pupil(nn.Module):
+    """A small network with BatchNorm and Dropout that notes what it is shown.
+
+    Its last layer begins at 0, so it learns with any sensible learning rate.
+
+    Args:
+        calls: training batches that it lasts for; at the next one the power is cut.
+    """
+
+    def __init__(self, calls: float = float("inf")) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.2))
+        self.last = nn.Linear(12, 3)
+        nn.init.zeros_(self.last.weight)
+        self.calls, self.seen, self.piled = calls, [], torch.zeros(3, 12)
+        self.last.weight.register_hook(self.pile)
+
+    def pile(self, gradient: Tensor) -> None:
+        """Add up what each backward finds."""
+        self.piled = self.piled + gradient
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 3, 2, 2) to logits (N, 3)."""
+        pixels = tuple(images.detach()[:, 0, 0, 0].tolist())
+        random = torch.get_rng_state().numpy().tobytes()
+        self.seen.append(Seen(pixels, self.training, torch.is_grad_enabled(), self.weights(), random))
+        if len(self.taught()) > self.calls:
+            raise Stop
+        return self.last(self.features(images))
+
+    def weights(self) -> float:
+        """One number that changes with any parameter."""
+        return sum((value.double().square().sum() - value.double().sum()).item() for value in self.last.parameters())
+
+    def taught(self) -> list[Seen]:
+        """The calls with training pictures whose computation was recorded."""
+        return [one for one in self.seen if not TESTED.issuperset(one.pictures) and one.recorded]
+
+    def tested(self) -> list[Seen]:
+        """The calls with test pictures."""
+        return [one for one in self.seen if TESTED.issuperset(one.pictures)]
+
+
+def make_set(count: int, seed: int, wrong: float) -> TensorDataset:
+    """Pictures (3, 2, 2) of three classes that can be told apart, a share of them under a wrong name."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(count) % 3
+    images = torch.randn(count, 3, 2, 2, generator=generator)
+    images[torch.arange(count), targets] += 4
+    names = torch.where(torch.rand(count, generator=generator) < wrong, (targets + 1) % 3, targets)
+    return TensorDataset(images, names)
+
+
+TRAIN, TEST = make_set(200, seed=1, wrong=0), make_set(90, seed=2, wrong=0.2)  # both end on a smaller batch of 64
+TESTED = frozenset(TEST.tensors[0][:, 0, 0, 0].tolist())
+
+
+def run(train: Callable, folder: Path, seed: int, *resume: bool, calls: float = float("inf")) -> tuple:
+    """The network, and what `train` returned (or raised), with whatever it prints left out."""
+    torch.default_generator.manual_seed(seed)
+    model = Pupil(calls).eval()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Stop):
+        try:
+            return model, call(train, model, TRAIN, TEST, folder, EPOCHS, *resume)
+        except Exception as error:
+            if type(error).__module__.startswith("tudui_course.checks"):  # Blank, Wrong
+                raise
+            return model, error
+    return model, None
+
+
+def share_right(model: Pupil) -> float:
+    """The accuracy on the test pictures, all at once."""
+    images, targets = TEST.tensors
+    with torch.no_grad():
+        logits = copy.deepcopy(model.last)(copy.deepcopy(model.features).eval()(images))
+    return (logits.argmax(1) == targets).double().mean().item()
+
+
+def curves(folder: Path, epochs: int) -> dict:
+    """The curves in a folder, once `epochs` points are there: a writer that wasn't closed writes a little later."""
+    found, deadline = {}, time.monotonic() + 0.5
+    while len(found.get("test_accuracy", ())) < epochs and time.monotonic() < deadline:
+        with contextlib.suppress(NotFoundError):
+            found = read_scalars(folder)
+    return found
+
+
+def judge_routine(train):
+    """All that is seen of a routine, up to the first thing that is wrong: what follows from it would only confuse."""
+    for what, got, expected in pieces(train):
+        yield what, got, expected
+        if not same(got, expected, within=1e-6):
+            return
+
+
+def pieces(train):
+    """Three epochs without a break, then the same with a power cut, piece by piece."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root, contextlib.chdir(root):
+        whole, stopped = Path(root, "whole"), Path(root, "stopped")
+        whole.mkdir()
+        stopped.mkdir()
+        model, answer = run(train, whole, 0)
+        if isinstance(answer, Exception):
+            yield "没有中断的一次训练 · the run without a break", answer, None
+        for look_at in (see_data, see_training, see_test, see_file, see_curves):
+            yield from look_at(model, answer, whole)
+        yield from see_resumed(train, model, answer, whole, stopped)
+
+
+def see_data(model, answer, folder):
+    """Piece 1: what was shown to the network, and in which order."""
+    taught = model.taught()
+    yield "1 数据：没有拿训练图训练 · 1 data: the training pictures weren't trained on", not taught, False
+    order = [pixel for one in taught for pixel in one.pictures]
+    size, least = len(TRAIN), len(TRAIN) - 64  # a smaller last batch may be left out
+    expected = len(order) if EPOCHS * least < len(order) <= EPOCHS * size else EPOCHS * size
+    yield "1 数据：3 轮训练看了几张图 · 1 data: pictures trained on in 3 epochs", len(order), expected
+    epochs = [order[len(order) * number // EPOCHS :][: len(order) // EPOCHS] for number in range(EPOCHS)]
+    yield "1 数据：每轮次序一样，没有打乱 · 1 data: the order is the same in each epoch", epochs[0] == epochs[1], False
+    moves = zip(model.seen, [one.weights for one in model.seen[1:]] + [model.weights()], strict=True)
+    leaked = any(after != one.weights and TESTED.issuperset(one.pictures) for one, after in moves)
+    yield "1 数据：拿测试图训练了 · 1 data: test pictures were trained on", leaked, False
+
+
+def see_training(model, answer, folder):
+    """Piece 2: what the training did to the network."""
+    taught, gradient = model.taught(), model.last.weight.grad
+    still = len({one.weights for one in taught}) == 1
+    yield "2 训练：权重没有变 · 2 training: the weights haven't changed", still, False
+    modes = [one.training for one in taught]
+    yield "2 训练：网络不在训练模式 · 2 training: the network wasn't in train mode", not all(modes), False
+    piled = gradient is not None and same(gradient, model.piled, within=1e-4)
+    yield "2 训练：梯度从来没有清零 · 2 training: the gradients were never cleared", piled, False
+    sentence = "2 训练：3 轮之后正确率还不到 0.6 · 2 training: after 3 epochs the accuracy is still below 0.6"
+    yield sentence, share_right(model) < 0.6, False
+
+
+def see_test(model, answer, folder):
+    """Piece 3: how the test pictures were looked at, and whether the accuracy is exact."""
+    tested = model.tested()
+    yield "3 测试：没有用到测试图 · 3 test: no test picture was used", not tested, False
+    modes, recorded = [one.training for one in tested], [one.recorded for one in tested]
+    yield "3 测试：网络不在测试模式 · 3 test: the network wasn't in eval mode", any(modes), False
+    yield "3 测试：记录了计算图 · 3 test: the graph was recorded", any(recorded), False
+    yield "3 测试：返回的正确率 · 3 test: the accuracy returned", answer, share_right(model)
+
+
+def see_file(model, answer, folder):
+    """Piece 4: whether the checkpoint is there, can be read safely, and holds the network of the end."""
+    path, saved, refused = folder / CHECKPOINT, None, False
+    yield f"4 保存：没有 {CHECKPOINT} · 4 saving: there is no {CHECKPOINT}", not path.is_file(), False
+    try:
+        saved = torch.load(path, weights_only=True)
+    except Exception:  # torch's, pickle's, or what a damaged file leads to
+        refused = True
+    yield "4 保存：weights_only=True 读不了 · 4 saving: it can't be read with weights_only=True", refused, False
+    weights = saved.get("model") if isinstance(saved, dict) else None
+    yield '4 保存：里面没有 "model" · 4 saving: there is no "model" in it', not isinstance(weights, dict), False
+    other = not same(state(dict(weights)), state(model.state_dict()), within=0)
+    yield "4 保存：不是最后一轮之后的权重 · 4 saving: not the weights after the last epoch", other, False
+
+
+def see_curves(model, answer, folder):
+    """Piece 5: what TensorBoard's own reader finds in the folder."""
+    there, found = any(folder.glob("events.out.tfevents.*")), curves(folder, EPOCHS)
+    yield "5 记录：文件夹里没有事件文件 · 5 logging: there is no event file in the folder", not there, False
+    for tag in ("train_loss", "test_accuracy"):
+        yield f"5 记录：没有 {tag} 这条曲线 · 5 logging: there is no curve {tag}", tag not in found, False
+    steps, values = zip(*found["test_accuracy"], strict=True)
+    yield "5 记录：test_accuracy 有几个点 · 5 logging: points of test_accuracy", len(steps), EPOCHS
+    yield "5 记录：test_accuracy 的最后一个值 · 5 logging: the last value of test_accuracy", values[-1], answer
+    steps = [step for step, _ in found["train_loss"]]
+    falls = len(steps) < EPOCHS or steps != sorted(set(steps))
+    yield "5 记录：train_loss 的步数没有一直向前 · 5 logging: the steps of train_loss don't go on rising", falls, False
+
+
+def see_resumed(train, model, answer, whole, stopped):
+    """Piece 6: a power cut at the beginning of the third epoch, and what comes of the call that goes on."""
+    taught = model.taught()
+    steps = len(taught) // EPOCHS
+    run(train, stopped, 0, calls=2 * steps)
+    missing = not (stopped / CHECKPOINT).is_file()
+    yield "6 接着训练：第 3 轮断电，没有检查点 · 6 resuming: no checkpoint at a power cut in epoch 3", missing, False
+    before = curves(stopped, EPOCHS - 1)
+    resumed, again = run(train, stopped, 1, True)
+    if isinstance(again, Exception):
+        yield "6 接着训练：resume=True · 6 resuming: resume=True", again, None
+    went_on = resumed.taught()
+    epochs = len(went_on) // steps
+    yield "6 接着训练：练完 2 轮断电，之后练了几轮 · 6 resuming: epochs trained after a stop at the 2nd of 3", epochs, 1
+    first, wanted = went_on[0], taught[2 * steps]
+    yield "6 接着训练：网络没有恢复 · 6 resuming: the network isn't back", first.weights != wanted.weights, False
+    orders = [[one.pictures for one in part] for part in (went_on, taught[2 * steps :])]
+    yield "6 接着训练：第 3 轮的次序不同 · 6 resuming: the third epoch has another order", orders[0] != orders[1], False
+    other = first.random != wanted.random
+    yield "6 接着训练：Dropout 的随机数不同 · 6 resuming: Dropout draws other random numbers", other, False
+    differs = not same(*(state(one.state_dict()) for one in (resumed, model)), within=0)
+    yield "6 接着训练：最后的权重不同 · 6 resuming: the final weights differ", differs, False
+    yield "6 接着训练：返回的正确率 · 6 resuming: the accuracy returned", again, answer
+    expected, after = curves(whole, EPOCHS), curves(stopped, EPOCHS)
+    for tag in ("train_loss", "test_accuracy"):
+        lost = tag not in before
+        yield f"6 接着训练：断电之前的 {tag} 丢了 · 6 resuming: {tag} from before the power cut is lost", lost, False
+        steps, right = (sorted({step for step, _ in found.get(tag, [])}) for found in (after, expected))
+        yield f"6 接着训练：{tag} 的步数 · 6 resuming: the steps of {tag}", steps, right

@@ -1,0 +1,104 @@
+"""One page that shows what has been solved, and a curve of one's own: an HTML file that needs nothing beside it."""
+
+import base64
+import datetime
+import html
+import io
+import json
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from tudui_course import plots
+from tudui_course.board import EVENTS, read_scalars
+from tudui_course.checks.solved import replace
+from tudui_course.course import originals
+from tudui_course.errors import InputError, StorageError
+
+MARK = '<meta name="generator" content="tudui_course summary">'
+CURVES = {  # tag: name, colour, the top of the axis
+    "train_loss": ("训练损失 · training loss", "tab:blue", None),
+    "test_accuracy": ("测试正确率 · test accuracy", "tab:orange", 1),
+}
+PAGE = """<!doctype html>
+<html lang="zh">
+<head>
+<meta charset="utf-8">
+{mark}
+<title>完整的训练套路 · The complete training routine</title>
+<style>
+body {{ font-family: sans-serif; max-width: 50em; margin: 2em auto; padding: 0 1em; color: #222; }}
+td {{ padding: 0.15em 1em 0.15em 0; vertical-align: top; }} td:last-child {{ white-space: nowrap; text-align: right; }}
+img {{ max-width: 100%; }} .small {{ color: #666; font-size: 0.9em; }}
+</style>
+</head>
+<body>
+<h1>完整的训练套路<br><small>The complete training routine</small></h1>
+<p>{date} · 做对 {done} / {total} 题 · {done} of {total} exercises solved</p>
+{curve}
+<table>
+{rows}
+</table>
+<p class="small">✓ 是自动检查通过的练习。解答就在软件包里，所以这是一份学习记录，不是证书。<br>
+✓ is an exercise that the automatic check has passed. The solutions come with the package: this is a record of learning,
+not a certificate.</p>
+</body>
+</html>
+"""
+
+
+def write_summary(path: Path, marks: dict[str, list[bool]], run: Path | str | None = None) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: of the HTML file; an earlier summary there is replaced.
+        marks: from each notebook's number, "03", to whether its exercises are solved.
+        run: a folder with TensorBoard's files, whose train_loss and test_accuracy are drawn; without them no curve.
+
+    Raises:
+        InputError: there is something else of this name.
+        StorageError: it can't be written.
+    """
+    try:
+        if path.exists() and not (path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")):
+            raise InputError(f"{path} is there and is no summary of this course; give the page another name.")
+        replace(path, page(marks, run))
+    except OSError as error:
+        raise StorageError(f"{path} can't be written ({error.strerror}); give another folder.") from None
+
+
+def page(marks: dict[str, list[bool]], run: Path | str | None) -> str:
+    """The page's HTML; arguments as for `write_summary`."""
+    names = titles()
+    rows = [
+        f"<tr><td>{html.escape(names.get(number, number))}</td><td>{''.join('✓' if mark else '○' for mark in row)}</td>"
+        f"<td>{sum(row)} / {len(row)}</td></tr>"
+        for number, row in marks.items()
+    ]
+    every = [mark for row in marks.values() for mark in row]
+    date = datetime.date.today().isoformat()
+    return PAGE.format(mark=MARK, date=date, done=sum(every), total=len(every), curve=curve(run), rows="\n".join(rows))
+
+
+def titles() -> dict[str, str]:
+    """From each notebook's number to its title, in both languages."""
+    cells = {name[:2]: json.loads(content)["cells"][0]["source"] for name, content in originals().items()}
+    return {number: "".join(source).splitlines()[0].lstrip("# ") for number, source in cells.items()}
+
+
+def curve(run: Path | str | None) -> str:
+    """A figure of a run's curves with its caption, or a sentence that there is none."""
+    curves = read_scalars(run) if run is not None and any(Path(run).glob(EVENTS)) else {}
+    shown = [tag for tag in CURVES if tag in curves]
+    if not shown:
+        return "<p>还没有自己的曲线。 · No curve of one's own yet.</p>"
+    figure = Figure(figsize=(8, 3), dpi=120, layout="constrained")
+    for ax, tag in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        name, colour, top = CURVES[tag]
+        plots.plot_curve(curves[tag], None, colour, ax)
+        ax.set(xlabel="step, as logged", ylabel=name.split(" · ")[1], ylim=(0, top))
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    data = base64.b64encode(picture.getvalue()).decode()
+    ends = "".join(f"{CURVES[tag][0]}: {curves[tag][0][1]:.3f} → {curves[tag][-1][1]:.3f}<br>" for tag in shown)
+    return f'<p><img alt="{" and ".join(shown)}" src="data:image/png;base64,{data}"></p>\n<p class="small">{ends}</p>'
