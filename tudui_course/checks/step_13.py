@@ -1,5 +1,7 @@
 """Exercises of 13_optimisation: best rates foretold, steps of momentum, clipping, a schedule to be mended."""
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector
@@ -25,7 +27,7 @@ def moves(gradients, lr, mu):
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()
         places.append(weight.item())
-    return [after - before for before, after in zip(places, places[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(places)]
 
 
 MOVES = [

@@ -1,4 +1,4 @@
-"""Exercises of 14_regularisation: what augmentation does, decay for weights only, flips, early stopping to be mended."""
+"""Exercises of 14_regularisation: decay for weights only, augmentation foretold, flips, early stopping to be mended."""
 
 import torch
 from torch import nn
@@ -24,7 +24,8 @@ def judge_groups(decay_groups):
     for name, parameter in model.named_parameters():
         yield f"{name} 哪一组都不在 · {name} is in no group", id(parameter) not in held, False
     for name, parameter in model.named_parameters():
-        yield f"{name} 一步之后剩下 · of {name} a step leaves", parameter.mean().item(), 0.95 if parameter.dim() > 1 else 1.0
+        left = 0.95 if parameter.dim() > 1 else 1.0
+        yield f"{name} 一步之后剩下 · of {name} a step leaves", parameter.mean().item(), left
 
 
 def judge_flips(flip):
@@ -32,6 +33,7 @@ def judge_flips(flip):
     generator = torch.Generator().manual_seed(2)
     images = torch.rand(64, 3, 32, 32, generator=generator)
     given, mirrored, counts, as_expected = images.clone(), images.flip(3), [], True
+    upside_down = False
     for seed in range(4):
         torch.default_generator.manual_seed(seed)
         answer = required(call(flip, images), torch.Tensor, "一批图片", "a batch of pictures")
@@ -39,11 +41,12 @@ def judge_flips(flip):
         flipped = (answer == mirrored).flatten(1).all(1)
         as_expected &= bool((flipped | (answer == given).flatten(1).all(1)).all())
         counts.append(int(flipped.sum()))
+        upside_down |= bool((answer == given.flip(2)).flatten(1).all(1).any())
     yield "你的函数改动了 images · your function changed images", not torch.equal(images, given), False
     yield "有的图既不是原样，也不是镜像 · some pictures are neither as they were nor mirrored", not as_expected, False
-    yield "同一批里总是一起翻，或一起不翻 · all pictures of a batch are mirrored, or none", set(counts) <= {0, 64}, False
+    yield "整批一起翻，或一起不翻 · all of a batch are mirrored, or none", set(counts) <= {0, 64}, False
     yield "翻的远不是一半 · far from half of them are mirrored", not 96 <= sum(counts) <= 160, False
-    yield "counts", str(counts)
+    yield "counts", f"{counts} {upside_down=}"
 
 
 class Loaded(nn.Linear):
@@ -82,7 +85,7 @@ def judge_stopping(train_until_it_stops):
         yield f"{label} loaded", " ".join(model.notes)
 
 
-q1 = exercise("14.1", judge_prediction(AUGMENTED, options=("lower", "the same", "higher")))
-q2 = exercise("14.2", judge_groups)
+q1 = exercise("14.1", judge_groups)
+q2 = exercise("14.2", judge_prediction(AUGMENTED, options=("lower", "the same", "higher")))
 q3 = exercise("14.3", judge_flips)
 q4 = exercise("14.4", judge_stopping)
