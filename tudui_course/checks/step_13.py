@@ -1,0 +1,85 @@
+"""Exercises of 13_optimisation: best rates foretold, steps of momentum, clipping, a schedule to be mended."""
+
+import itertools
+
+import torch
+from torch import nn
+from torch.nn.utils import parameters_to_vector
+
+from tudui_course.checks.judges import call, judge_function, judge_prediction
+from tudui_course.checks.props import Batches
+from tudui_course.checks.table import exercise
+
+# What becomes of the best learning rate; the notebook tries all four.
+BEST_RATE = {
+    "SGD, pictures 4 times as large": "smaller",
+    "SGD, momentum 0.9 added": "smaller",
+    "SGD, loss divided by 10": "larger",
+    "AdamW, loss divided by 10": "the same",
+}
+
+
+def moves(gradients, lr, mu):
+    """How far torch's own SGD moves a weight at each step."""
+    weight = nn.Parameter(torch.zeros((), dtype=torch.float64))
+    optimizer, places = torch.optim.SGD([weight], lr, momentum=mu, nesterov=True), [0.0]
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        places.append(weight.item())
+    return [after - before for before, after in itertools.pairwise(places)]
+
+
+MOVES = [
+    ([1.0, 1.0, 1.0, 1.0], 0.1, 0.9),  # all one way
+    ([1.0, -1.0, 1.0, -1.0], 0.1, 0.9),  # to and fro
+    ([2.0, 0.5, -1.0], 0.01, 0.5),
+]
+
+
+def clip(gradients, limit):
+    parameters = [nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    nn.utils.clip_grad_norm_(parameters, limit)
+    return [parameter.grad for parameter in parameters]
+
+
+def tensors(seed, *shapes):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+LONG, LONE = tensors(0, (2, 3), (4,), ()), tensors(1, (5,))
+CLIPS = [(LONG, 1.0), (LONE, 0.5), ([3 * LONE[0], 0.1 * LONE[0]], 2.0), (LONG, 50.0)]  # the last are short enough
+
+
+def judge_schedule(train_with_schedule):
+    """Three epochs of four batches with a rate that rises and falls: the rates used, and the weights at the end."""
+    images, targets = tensors(3, (16, 6))[0].float(), torch.arange(16) % 3
+    loader, loss_fn, epochs = Batches(images, targets, 4), nn.CrossEntropyLoss(), 3
+    torch.default_generator.manual_seed(4)
+    model, reference = nn.Linear(6, 3), nn.Linear(6, 3)
+    reference.load_state_dict(model.state_dict())
+
+    def parts(network):
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.4)
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.4, total_steps=epochs * len(loader) + 1)
+
+    answer = call(train_with_schedule, model, loader, loss_fn, *parts(model), epochs)
+    (optimizer, scheduler), rates = parts(reference), []
+    for images, targets in [*loader] * epochs:
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.zero_grad()
+        loss_fn(reference(images), targets).backward()
+        optimizer.step()
+        scheduler.step()
+    yield "12 步的学习率 · the rates of 12 steps", answer, rates
+    weights = [parameters_to_vector(network.parameters()).detach() for network in (model, reference)]
+    yield "最后的权重 · the weights at the end", *weights
+
+
+q1 = exercise("13.1", judge_prediction(BEST_RATE, options=("smaller", "the same", "larger")))
+q2 = exercise("13.2", judge_function(moves, MOVES))
+q3 = exercise("13.3", judge_function(clip, CLIPS))
+q4 = exercise("13.4", judge_schedule)
