@@ -21,7 +21,7 @@ class Settings:
     network: Literal["Tudui", "TuduiNorm"] = "Tudui"
     """Tudui is the lesson's; TuduiNorm has BatchNorm, ReLU and Dropout as well."""
     recipe: Literal["seed", "fast"] = "seed"
-    """seed: plain SGD, as in the lesson. fast: the better recipe of notebook 11, for the same network."""
+    """seed: plain SGD, as in the lesson. fast: the better recipe of notebooks 13 and 14, for the same network."""
     epochs: int = 10
     """How often the training set is gone through."""
     batch_size: int = 64

@@ -1,78 +1,97 @@
-"""Exercises of 11_better_recipe: what may be reported, a one-cycle learning rate, a step of Nesterov momentum."""
+"""Exercises of 11_choosing_honestly: fifty guessers, a leak to be mended, standard errors, pairs, an honest report."""
 
-from functools import cache
-from numbers import Real
+from collections.abc import Iterator
 
 import torch
-from torch import nn
 
-from tudui_course.checks.judges import call, judge_function
+from tudui_course.checks.judges import attempt, call, judge_function, judge_prediction, required
 from tudui_course.checks.table import exercise
+from tudui_course.data import InMemory
 
-# Validation and test accuracies of several models; which one is best differs between the two.
-MODELS = (
-    ([0.61, 0.70, 0.58, 0.66, 0.63], [0.66, 0.65, 0.60, 0.69, 0.62]),
-    ([0.52, 0.43, 0.47], [0.44, 0.48, 0.46]),
-    ([0.31, 0.33, 0.36, 0.39, 0.35], [0.38, 0.32, 0.41, 0.37, 0.29]),
-    ([0.75], [0.71]),
-)
-RUNS = ((100, 0.03), (42, 0.2), (40, 1.0))  # steps and peak; one has a corner between two steps
+FIFTY = {"the best of fifty": 0.12, "the same one in a new exam": 0.10}
 
 
-def reportable(val, test):
-    return max(zip(val, test, strict=True))[1]
+def judge_prepare(prepare) -> Iterator[tuple]:
+    """Where the pictures of a small set end up, and their shifted copies, with 2 and with 3 kept back of each class."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randint(0, 256, (30, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    before = images.clone()
+    pictures = InMemory(images, torch.arange(30) % 3, ["a", "b", "c"])
+    originals = {as_bytes(image): number for number, image in enumerate(images)}
+    shifted = {as_bytes(image): number for number, image in enumerate(images.roll(1, dims=3))}
+    for count in (6, 9):
+        parts = required(call(prepare, pictures, count), tuple | list, "两份图片", "two sets of pictures")
+        train, val = (required(part, InMemory, "两个 InMemory", "two InMemory sets") for part in parts)
+        names = [[as_bytes(image) for image in part.images] for part in (train, val)]
+        numbers = [[(originals | shifted).get(name) for name in part] for part in names]
+        yield (
+            f"count={count}：训练图里有验证图或它的翻版 · count={count}: validation pictures or copies are trained on",
+            bool(set(numbers[0]) & set(numbers[1])),
+            False,
+        )
+        yield f"count={count}，验证图张数 · count={count}, validation pictures", len(val.images), count
+        yield f"count={count}，训练图张数 · count={count}, training pictures", len(train.images), 2 * (30 - count)
+        yield (
+            f"count={count}：验证图里有移过的 · count={count}: there are shifted pictures among those to validate on",
+            any(name in shifted for name in names[1]),
+            False,
+        )
+        copies = sum(name in shifted for name in names[0])
+        yield f"count={count}，训练图里移过的 · count={count}, shifted training pictures", copies, 30 - count
+        for name, part, found in zip(("train", "validation"), (train, val), numbers, strict=True):
+            wanted = [None if number is None else number % 3 for number in found]
+            yield (
+                f"count={count}：{name} 的标签和图对不上 · count={count}: labels of {name} don't fit its pictures",
+                part.targets.tolist() != wanted,
+                False,
+            )
+    yield "你改动了 pictures · you changed pictures", not torch.equal(pictures.images, before), False
 
 
-@cache
-def torch_rates(steps, peak):
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=peak)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peak, total_steps=steps, pct_start=0.25, anneal_strategy="linear",
-        cycle_momentum=False, div_factor=10, final_div_factor=1000,
-    )  # fmt: skip
-    rates = []
-    for _ in range(steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
+def as_bytes(image):
+    return image.numpy().tobytes()
 
 
-def one_cycle(step, steps, peak):
-    return torch_rates(steps, peak)[step]
+def standard_error(right, count):
+    each = torch.zeros(count, dtype=torch.float64)
+    each[:right] = 1
+    return each.std(correction=0).item() / count**0.5
 
 
-def judge_cycle(answer):
-    """First what catches the eye, then each step of three runs."""
-    steps, peak = RUNS[0]
-    rates = [call(answer, step, steps, peak) for step in range(steps)]
-    if all(isinstance(rate, Real) for rate in rates):
-        yield "每一步的学习率都一样 · the rate is the same at each step", len(set(rates)) == 1, False
-        yield "有几步的学习率是负的 · the rate is negative at some steps", min(rates) < 0, False
-    cases = [(step, steps, peak) for steps, peak in RUNS for step in range(steps)]
-    yield from judge_function(one_cycle, cases)(answer)
+def compare(first, second):
+    """From each picture's difference, -1, 0 or 1."""
+    apart = second.double() - first.double()
+    return apart.mean().item(), apart.square().sum().item() ** 0.5 / len(apart)
 
 
-def nesterov_step(weights, gradients, velocities, lr, mu, decay):
-    parameters = [nn.Parameter(weight) for weight in weights]
-    optimizer = torch.optim.SGD(parameters, lr, momentum=mu, weight_decay=decay, nesterov=True)
-    for parameter, gradient, velocity in zip(parameters, gradients, velocities, strict=True):
-        parameter.grad = gradient
-        optimizer.state[parameter]["momentum_buffer"] = velocity
-    optimizer.step()
-
-
-def tensors(seed):
+def answers(seed, count, *chances):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((3, 2), (4,), (1,))]
+    return tuple(torch.rand(count, generator=generator) < chance for chance in chances)
 
 
-STEPS = [
-    (tensors(0), tensors(1), velocities, *numbers)
-    for numbers in ((0.1, 0.9, 0.0), (0.1, 0.9, 0.2), (0.05, 0.5, 0.1))  # lr, mu, decay
-    for velocities in ([tensor * 0 for tensor in tensors(2)], tensors(2))
-]
+def judge_report(report) -> Iterator[tuple]:
+    """The name chosen, and the number reported, for each of some comparisons."""
+    for number, (val, test, expected) in enumerate(RECIPES, start=1):
+        yield f"第 {number} 组 · set {number}", attempt(report, (val, test)), expected
 
-q1 = exercise("11.1", judge_function(reportable, MODELS))
-q2 = exercise("11.2", judge_cycle, within=1e-9)
-q3 = exercise("11.3", judge_function(nesterov_step, STEPS))
+
+# The best mean in validation, the best single seed there, the best on the test set and the worst all differ.
+RECIPES = (
+    (
+        {"base": [0.61, 0.62, 0.6], "decay": [0.65, 0.66, 0.67], "smooth": [0.7, 0.58, 0.59], "flip": [0.5, 0.5, 0.5]},
+        {"base": [0.66, 0.68, 0.7], "decay": [0.62, 0.64, 0.69], "smooth": [0.59, 0.61, 0.57], "flip": [0.5, 0.6, 0.4]},
+        ("decay", 0.65),
+    ),
+    (
+        {"a": [0.82, 0.70], "b": [0.79, 0.78], "c": [0.71, 0.73], "d": [0.60, 0.65]},
+        {"a": [0.75, 0.73], "b": [0.77, 0.73], "c": [0.79, 0.78], "d": [0.66, 0.61]},
+        ("b", 0.75),
+    ),
+    ({"only": [0.5, 0.6]}, {"only": [0.4, 0.55]}, ("only", 0.475)),
+)
+
+q1 = exercise("11.1", judge_prediction(FIFTY, options=(0.10, 0.12, 0.15, 0.20)))
+q2 = exercise("11.2", judge_prepare)
+q3 = exercise("11.3", judge_function(standard_error, [(90, 100), (1500, 2000), (123, 1000), (7, 10)]))
+q4 = exercise("11.4", judge_function(compare, [answers(1, 40, 0.5, 0.8), answers(2, 300, 0.7, 0.6)]))
+q5 = exercise("11.5", judge_report)
