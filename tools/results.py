@@ -39,22 +39,22 @@ def train_seed(data: str, order: str, seed: int) -> dict:
 
 
 def one_more_step(data: str, seed: int) -> dict:
-    """Test accuracy of a finished shuffled run, and after one more step on as few pictures as were left out."""
+    """Test accuracy of a finished shuffled run, and after one more step: on as few pictures as were left out, or on 64.
+
+    The full batch is the control: what any further step does to the accuracy.
+    """
     settings = Settings(data=data, seed=seed)
     train_set, test_set = read_data(data)
-    left_out = train_set.first(len(train_set) % settings.batch_size)
     _, test_loader = make_loaders(train_set, test_set, settings.batch_size)
     folder = runs_dir() / "results" / f"{Path(data).name}-shuffled-seed{seed}"
-    model, _ = load_model(folder / run_folder.epoch_name(settings.epochs - 1))
-    loss_fn = SEED.loss_fn()
-    before = evaluate(model, test_loader, loss_fn).accuracy
-    train_one_epoch(model, DataLoader(left_out, len(left_out)), loss_fn, SEED.optimizer(model))
-    return {
-        "seed": seed,
-        "pictures": len(left_out),
-        "before": before,
-        "after": evaluate(model, test_loader, loss_fn).accuracy,
-    }
+    loss_fn, few = SEED.loss_fn(), len(train_set) % settings.batch_size
+    measured = {"seed": seed, "pictures": few}
+    for name, count in {"before": 0, "after": few, "after_full_batch": settings.batch_size}.items():
+        model, _ = load_model(folder / run_folder.epoch_name(settings.epochs - 1))
+        if count:
+            train_one_epoch(model, DataLoader(train_set.first(count), count), loss_fn, SEED.optimizer(model))
+        measured[name] = evaluate(model, test_loader, loss_fn).accuracy
+    return measured
 
 
 def table(results: dict) -> str:
@@ -77,16 +77,17 @@ def table(results: dict) -> str:
 
 
 def last_epoch(results: dict) -> str:
-    """Each seed's figures after the last epoch, and after one more step on a small batch, as Markdown."""
+    """Each seed's figures after the last epoch, and after one more step on a small or on a full batch, as Markdown."""
+    few = results["one_more_step"][0]["pictures"]
     lines = [
-        "| order | seed | loss sum | accuracy | accuracy after one more step |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"| order | seed | loss sum | accuracy | after one more step on {few} | after one more step on a full batch |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    steps = {one["seed"]: f"{one['after']:.4f}" for one in results["one_more_step"]}
+    steps = {one["seed"]: f"{one['after']:.4f} | {one['after_full_batch']:.4f}" for one in results["one_more_step"]}
     for order, key in (("fixed", "runs"), ("shuffled", "shuffled_runs")):
         lines += [
             f"| {order} | {one['seed']} | {one['test_loss_sum'][-1]:.1f} | {one['test_accuracy'][-1]:.4f} "
-            f"| {steps[one['seed']] if order == 'shuffled' else ''} |"
+            f"| {steps[one['seed']] if order == 'shuffled' else ' | '} |"
             for one in results[key]
         ]
     return "\n".join(lines)
@@ -166,12 +167,14 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 {last_epoch}
 
 打乱时，一轮只用满批：50,000 张图分成 781 批，剩下的 {small} 张这一轮不用，下一轮剩下的又是另外 {small} 张。
-为什么？看最后一列：训练好的网络只在这样一小批上再走一步，正确率就变成这样。图这么少，梯度又大又偏，步长却和平时
-一样，而这一步之后马上就测试。`DataLoader` 的参数 `drop_last=True` 说的就是这件事。
+为什么？看最后两列：训练好的网络再走一步，用这样一小批，或用满的一批（对照），正确率变成多少。小批的梯度平均起来
+并不偏，只是更吵：张数少到四分之一，散布大到两倍，步长却和平时一样，而这一步之后马上就测试。`DataLoader` 的参数
+`drop_last=True` 说的就是这件事。
 
 > Shuffled, an epoch uses full batches only: 50,000 pictures make 781 of them, and the {small} left over wait for the
-> next epoch, which leaves out {small} others. Why? The last column is what a single further step on so small a batch
-> does to the trained network. So few pictures give a large and lopsided gradient, the step is as long as ever, and the
+> next epoch, which leaves out {small} others. Why? The last two columns are what a single further step does to the
+> trained network's accuracy, on so small a batch and, as a control, on a full one. A small batch's gradient isn't
+> biased, only noisier: with a quarter of the pictures it spreads twice as far, the step is as long as ever, and the
 > test would follow right after it. The `DataLoader`'s name for this is `drop_last=True`.
 """
 

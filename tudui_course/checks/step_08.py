@@ -1,11 +1,16 @@
-"""Exercises of 08_train_eval: running statistics, what a forward pass changes, a test in the right mode."""
+"""Exercises of 08_train_eval: running statistics, what a forward pass changes, a test, a loop to be mended."""
+
+import copy
+import itertools
 
 import torch
 from torch import nn
 
+from tudui_course.checks.compare import Words
 from tudui_course.checks.judges import call, judge_function, judge_prediction, state
 from tudui_course.checks.props import Batches, Watched
 from tudui_course.checks.table import exercise
+from tudui_course.loop import evaluate, train_one_epoch
 from tudui_course.model import TuduiNorm
 
 FIRST, SECOND, THIRD = (torch.tensor(batch) for batch in ([1.0, 2.0, 3.0, 6.0], [4.0, 8.0], [-1.0, 0.0, 7.0]))
@@ -56,7 +61,53 @@ def judge_test(test_accuracy):
         yield case % (f"走时是{left[0]}", f"and was left in {left[1]}"), model.training != training, False
 
 
+def judge_loop(train_and_test):
+    """Three epochs on a network that comes in eval mode, beside a loop of our own."""
+    generator = torch.Generator().manual_seed(9)
+    images, targets = torch.randn(40, 6, generator=generator), torch.randint(0, 3, (40,), generator=generator)
+    train_loader, test_loader = Batches(images[:24], targets[:24], 8), Batches(images[24:], targets[24:], 6)
+    torch.default_generator.manual_seed(9)
+    model = Switched(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3)).eval()
+    reference, loss_fn, epochs = copy.deepcopy(model), nn.CrossEntropyLoss(), 3
+    optimizers = [torch.optim.SGD(one.parameters(), 0.1) for one in (model, reference)]
+    torch.default_generator.manual_seed(10)
+    answer = call(train_and_test, model, train_loader, test_loader, loss_fn, optimizers[0], epochs)
+
+    torch.default_generator.manual_seed(10)
+    expected = []
+    for _ in range(epochs):
+        train_one_epoch(reference, train_loader, loss_fn, optimizers[1])
+        expected.append(evaluate(reference, test_loader, loss_fn).accuracy)
+
+    for what, name, words in (
+        ("网络每次被调用时的模式 · the mode at each call of the network", "modes", ("train", "eval")),
+        ("网络每次被调用时的计算图 · the graph at each call of the network", "recorded", ("recorded", "none")),
+    ):
+        yield what, in_runs(getattr(model, name), words), in_runs(getattr(reference, name), words)
+    yield "各轮的正确率 · the accuracy of each epoch", answer, expected
+    yield "train() and eval() called", in_runs(model.switched, ("train", "eval"))
+
+
+class Switched(Watched):
+    """A watched network that also notes each call of train() and eval()."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.switched = []
+
+    def train(self, mode=True):
+        self.switched.append(mode)
+        return super().train(mode)
+
+
+def in_runs(flags, words):
+    """Flags in few words: "3 train, 3 eval"."""
+    runs = [(flag, len(list(run))) for flag, run in itertools.groupby(flags)]
+    return Words(", ".join(f"{length} {words[0 if flag else 1]}" for flag, length in runs))
+
+
 CASES = [([FIRST], 0.1), ([FIRST, SECOND, THIRD], 0.1), ([THIRD, FIRST], 0.3)]
 q1 = exercise("08.1", judge_function(running_after, CASES))
 q2 = exercise("08.2", judge_prediction(observe(), (True, False)))
 q3 = exercise("08.3", judge_test)
+q4 = exercise("08.4", judge_loop)

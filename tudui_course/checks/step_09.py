@@ -1,5 +1,6 @@
-"""Exercises of 09_device_and_precision: a step on any device, timing a device that runs ahead, bfloat16 by autocast."""
+"""Exercises of 09_device_and_precision: a step on any device, timing, sums in bfloat16, a training to be mended."""
 
+import copy
 import statistics
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tudui_course.checks.judges import attempt, call, required
+from tudui_course.checks.compare import Words
+from tudui_course.checks.judges import attempt, call, judge_prediction, required
 from tudui_course.checks.table import exercise
 from tudui_course.model import Tudui
 
@@ -95,26 +97,43 @@ def judge_timing(median_seconds):
         yield f"calls of work(), repetitions={count}", device.works
 
 
-def judge_autocast(bfloat16_loss):
-    """A few pictures, then a single one: which dtypes occurred, and whether the gradients are there."""
-    for count in (5, 1):
-        model, images, targets, logits = Tudui(), torch.rand(count, 3, 32, 32), torch.arange(count), []
-        expected = nn.functional.cross_entropy(model(images), targets).item()
-        model.register_forward_hook(lambda *arguments, logits=logits: logits.append(arguments[2].dtype))
-        loss, what = attempt(bfloat16_loss, [model, images, targets]), f"images {tuple(images.shape)}"
-        if isinstance(loss, Exception):
-            yield what, loss, None
-            return
-        loss = required(loss, Tensor, " loss 这个张量", "the tensor loss")
-        kinds = {parameter.dtype for parameter in model.parameters()}
-        yield f"{what}，权重 · {what}, weights", str(*kinds), "torch.float32"
-        yield f"{what}，网络的输出 · {what}, the network's output", str(*logits[-1:]), "torch.bfloat16"
-        yield f"{what}，损失 · {what}, loss", str(loss.dtype), "torch.float32"
-        yield f"{what}，损失是应有的几倍 · {what}, times what the loss should be", round(loss.item() / expected, 1), 1.0
-        without = any(parameter.grad is None for parameter in model.parameters())
-        yield f"{what}：权重没有梯度 · {what}: the weights have no gradients", without, False
+def sums_in_bfloat16():
+    """Which sums of bfloat16 numbers differ from the first number."""
+    sums = {"1 + 0.01": (1, 0.01), "1 + 0.001": (1, 0.001), "128 + 1": (128, 1), "256 + 1": (256, 1)}
+    totals = {text: torch.tensor(number, dtype=torch.bfloat16) + small for text, (number, small) in sums.items()}
+    return {text: "grows" if totals[text] > number else "stays" for text, (number, _) in sums.items()}
+
+
+def judge_low(train_low):
+    """Four steps, beside a loop of our own: which types occurred, and the losses."""
+    generator = torch.Generator().manual_seed(3)
+    images, targets = torch.randn(8, 6, generator=generator), torch.arange(8) % 3
+    torch.default_generator.manual_seed(3)
+    model, kinds = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), []
+    seen_autocast = []
+    reference, expected = copy.deepcopy(model), []
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.01)
+    for _ in range(4):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = nn.functional.cross_entropy(reference(images).float(), targets)
+        expected.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.register_forward_hook(lambda *arguments: kinds.append(str(arguments[2].dtype)))
+    model.register_forward_hook(lambda *_: seen_autocast.append(torch.is_autocast_enabled("cpu")))
+    losses = attempt(train_low, [model, images, targets, 4])
+    if isinstance(losses, Exception):
+        yield "train_low(...)", losses, None
+        return
+    weights = {str(parameter.dtype) for parameter in model.parameters()}
+    yield "权重 · the weights", Words(*weights), Words("torch.float32")
+    yield "网络的输出 · the network's output", Words(*kinds[-1:]), Words("torch.bfloat16")
+    yield "四步的损失 · the losses of four steps", losses, expected
+    yield "autocast in each step", Words(seen_autocast)
 
 
 q1 = exercise("09.1", judge_step)
 q2 = exercise("09.2", judge_timing)
-q3 = exercise("09.3", judge_autocast)
+q3 = exercise("09.3", judge_prediction(sums_in_bfloat16(), options=("grows", "stays")))
+q4 = exercise("09.4", judge_low)
