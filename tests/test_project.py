@@ -140,5 +140,3 @@ def test_the_wheel_holds_every_file_of_the_package():
     texts |= {f"{PACKAGE.name}/photographs.{ending}" for ending in ("pth", "json")}
     assert all((ROOT / text).is_file() for text in texts)
     assert not any(PurePosixPath(text).match(pattern.strip("/")) for text in texts for pattern in ignored)
-        PurePosixPath(text).match(pattern.strip("/")) for text in texts for pattern in ignored
-    )
