@@ -81,16 +81,6 @@ def seen(small):
     return ToTensor()(small)[None]
 
 
-def outside(paths, answer):
-    answers = {}
-    try:
-        for path in paths:
-            answers[path] = answer(path)
-    except ValueError as error:
-        return answers, {paths[len(answers)]: str(error)}
-    return answers, {}
-
-
 def copied(model):
     """The weights in another order, copied one by one."""
     return {name: value.clone() for name, value in reversed(model.state_dict().items())}
@@ -124,6 +114,7 @@ RIGHT = [
     (step_05.q4, counting_from_epochs),
     (step_10.q1, lambda image: seen(ImageOps.fit(white(image), (32, 32), Image.Resampling.LANCZOS))),
     (step_10.q1, lambda image: seen(CenterCrop(32)(Resize(32)(white(image))))),
+    (step_10.q4, lambda image: seen(image.resize((32, 32)))),
     *((step_05.q3, answer) for answer in (1.239, 1.2392, "1.239", torch.tensor(1.2392))),
     (step_06.q1, lambda folder, i: str(path_in(folder, f"tudui_{i}.pth"))),
     (step_06.q2, copied),
@@ -189,7 +180,6 @@ WRONG = [
     (step_07.q2, lambda model, loader: [(images.argmax(0) == targets) for images, targets in loader], "argmax(1)"),
     (step_11.q2, lambda pictures, count: (enlarged(*pictures.split(count))[0], pictures), "are trained on"),
     (step_11.q3, lambda right, count: right / count * (1 - right / count) / count, "That is the variance"),
-    (step_10.q3, outside, "try belongs inside the loop"),
     # Mistakes of no table: what came out, and what should have.
     (step_00.q1, 5, "Your answer is 5, which isn't it. Of ten equally"),
     (step_00.q1, math.nan, "Your answer is nan, which isn't it"),
@@ -225,7 +215,8 @@ WRONG = [
     (step_10.q1, lambda image: torch.full((1, 3, 32, 32), 0.5), "Draw what comes out"),
     (step_10.q1, lambda image: image, "should be a tensor (1, 3, 32, 32), but yours is Image"),
     (step_10.q2, lambda model, image, classes: [("a", 0.5)] * 3, "never called the network"),
-    (step_10.q3, lambda paths, answer: dict.fromkeys(paths, "cat"), "Return two dictionaries"),
+    (step_10.q3, dict.fromkeys(step_10.BATCHES, "error"), "0 to 255: you got 'error'. The shape is right"),
+    (step_10.q4, lambda image: torch.zeros(1, 3, 32, 32), "axis of the colours before rows and columns"),
     (step_05.q1, {**FLAGS, "a * 2": "False"}, "a * 2: you wrote 'False'; it is one of True, False"),
     (step_06.q1, lambda folder, i: path_in(folder, "tudui_0.pth"), "it should be tudui_3.pth, but you got tudui_0.pth"),
     (step_06.q1, lambda folder, i: 7, "Return a path; yours returned int"),

@@ -136,4 +136,7 @@ def test_the_wheel_holds_every_file_of_the_package():
     assert build["targets"]["wheel"]["packages"] == [PACKAGE.name]
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
     texts = {path.relative_to(ROOT).as_posix() for path in PACKAGE.glob("checks/*.toml")}
-    assert texts and not any(PurePosixPath(text).match(pattern.strip("/")) for text in texts for pattern in ignored)
+    assert texts
+    texts |= {f"{PACKAGE.name}/photographs.{ending}" for ending in ("pth", "json")}
+    assert all((ROOT / text).is_file() for text in texts)
+    assert not any(PurePosixPath(text).match(pattern.strip("/")) for text in texts for pattern in ignored)

@@ -1,5 +1,6 @@
 """The course on real photographs; TUDUI_REAL_PICTURES=DIR names a folder with CIFAR-10's train/ and test/ (minutes)."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,10 +11,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tudui_course import run
 from tudui_course.board import read_scalars
-from tudui_course.checkpoint import read_checkpoint
+from tudui_course.checkpoint import PHOTOGRAPHS, read_checkpoint
 from tudui_course.data.folder import read_folder
 from tudui_course.data.pictograms import CLASSES
 from tudui_course.errors import StoppedError
+from tudui_course.evaluate import evaluate_checkpoint
 from tudui_course.settings import Settings
 
 FOLDER = os.environ.get("TUDUI_REAL_PICTURES", "")
@@ -71,3 +73,10 @@ def test_a_run_that_was_stopped_ends_in_the_same_bits(parts, tmp_path):
     one, other = (read_checkpoint(tmp_path / name / "tudui_1.pth") for name in ("whole", "parts"))
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
     assert one["progress"]["history"] == other["progress"]["history"]
+
+
+def test_the_network_for_photographs_is_as_good_as_its_report_says(parts):
+    result = evaluate_checkpoint("photographs", FOLDER, "cpu")
+    report = json.loads(PHOTOGRAPHS.with_suffix(".json").read_text(encoding="utf-8"))
+    assert result.accuracy == pytest.approx(report["test_accuracy"], abs=0.001)
+    assert result.loss == pytest.approx(report["test_loss"], abs=0.001)

@@ -24,6 +24,7 @@ from tudui_course.whole_model import printable
 
 FORMAT = "tudui_course checkpoint"
 VERSION = 2  # 2 records which data; version 1 can be read too
+PHOTOGRAPHS = Path(__file__).with_name("photographs.pth")  # comes with the package; tools/photo_checkpoint.py makes it
 
 
 def save_checkpoint(
@@ -192,6 +193,8 @@ def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
 def read_tensors(path: Path | str) -> Opened:
     """Read a file of tensors and plain values, or a whole `Tudui`; if damaged, the error names sound ones beside it."""
     path = Path(path)
+    if path == Path(PHOTOGRAPHS.stem) and not path.is_file():
+        path = PHOTOGRAPHS
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a checkpoint in it, for example {path / 'tudui_9.pth'}.")
     if not path.is_file():
@@ -219,7 +222,8 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
 
     Args:
         path: a checkpoint of this package, or a file made with `torch.save(model.state_dict(), path)` or, as the
-            lesson does, with `torch.save(model, path)`; it may have been saved on another device.
+            lesson does, with `torch.save(model, path)`; it may have been saved on another device. "photographs" is the
+            network for photographs that comes with the package.
         device: where to put the model.
 
     Returns:

@@ -86,7 +86,7 @@ class Evaluate:
     """Measure loss and accuracy of a checkpoint on the test pictures, class by class."""
 
     checkpoint: Positional[Annotated[Path, arg(metavar="CHECKPOINT")]]
-    """A file like runs/pictograms/tudui_9.pth."""
+    """A file like runs/pictograms/tudui_9.pth; or photographs, a network for photographs that comes with the course."""
     data: Annotated[str, arg(metavar="NAME|DIR")] = ""
     """pictograms, cifar10 or a folder; by default what the checkpoint was trained on."""
     device: str = "auto"
@@ -105,7 +105,7 @@ class Predict:
     """Say what a checkpoint's network takes your own pictures for."""
 
     checkpoint: Positional[Annotated[Path, arg(metavar="CHECKPOINT")]]
-    """A file like runs/pictograms/tudui_9.pth."""
+    """A file like runs/pictograms/tudui_9.pth; or photographs, a network for photographs that comes with the course."""
     pictures: Positional[Annotated[tuple[Path, ...], arg(metavar="PICTURE...")]]
     """Pictures of any size and kind."""
     device: str = "auto"

@@ -27,6 +27,10 @@ from tudui_course.runtime import choose_device
 TOP = 3
 MOST_ROWS = 50  # of a figure, or few programs could open it
 MADE_BY = "tudui predict"  # stands in our figures, so that nothing else is ever replaced
+TRAINED_ON = {
+    "pictograms": "drawings (Pictograms) and has never seen a photograph; for one that has: tudui predict photographs",
+    "cifar10": "small photographs (CIFAR-10) and has never seen a drawing",
+}
 Picture = Path | str | Tensor
 
 
@@ -113,7 +117,7 @@ def predict_files(
     """Print what a checkpoint's network takes pictures for; files that can't be read are named on stderr, and left out.
 
     Args:
-        checkpoint: a file that `load_model` reads, saved on whatever device.
+        checkpoint: a file that `load_model` reads, saved on whatever device; or "photographs".
         paths: the pictures.
         device: as for `choose_device`.
         as_json: print one JSON array, an object for each file, and nothing else.
@@ -176,8 +180,8 @@ def print_predictions(predictions: dict[Path, Prediction], data: str | None) -> 
             print(f"  {printable(label):14s}  {probability:.4f}")
     count = len(prediction.probabilities)
     print(f"\nA probability is the network's own, no certainty: it picks one of its {count} classes for any picture.")
-    if data == "pictograms":
-        print("This one was trained on drawings (Pictograms) and has never seen a photograph.")
+    if data in TRAINED_ON:
+        print(f"This one was trained on {TRAINED_ON[data]}.")
 
 
 def printable(text: str) -> str:

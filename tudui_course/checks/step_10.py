@@ -1,4 +1,4 @@
-"""Exercises of 10_own_picture: a picture of any kind as a batch, the three best classes, files that can't be read."""
+"""Exercises of 10_own_picture: a picture of any kind as a batch, the three best classes, error or answer, a bug."""
 
 import numpy as np
 import torch
@@ -7,14 +7,23 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 from torchvision.transforms.functional import to_tensor
 
-from tudui_course.checks.compare import Words, quoted, same
-from tudui_course.checks.judges import attempt, shape_of
+from tudui_course.checks.compare import same
+from tudui_course.checks.judges import attempt, judge_prediction, shape_of
 from tudui_course.checks.props import Watched
 from tudui_course.checks.table import exercise
 from tudui_course.data.picture import to_rgb
+from tudui_course.model import TuduiNorm
 
 WITHIN = 0.03  # what another way of resizing may change in the mean of 4x4 pixels
-FILES = {"a.png": "cat", "b.png": None, "c.png": "dog", "d.png": None, "e.png": "frog"}  # None can't be read
+IMAGE = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+BATCHES = {
+    "no batch dimension": IMAGE,
+    "four channels": torch.cat([IMAGE, IMAGE[:1]]).unsqueeze(0),
+    "640x480, not made smaller": IMAGE.repeat(1, 15, 20).unsqueeze(0),
+    "0 to 255": 255 * IMAGE.unsqueeze(0),
+    "red and blue swapped": IMAGE.flip(0).unsqueeze(0),
+    "train() instead of eval()": IMAGE.unsqueeze(0),
+}
 
 
 def smooth(width, height, seed):
@@ -91,35 +100,28 @@ def judge_top3(top3):
         yield f"{count} 类，top3(...) · {count} classes, top3(...)", list(answer), expected
 
 
-def read(path):
-    """A class name; ValueError for a file that can't be read; other trouble, which is not the file's fault."""
-    if path == "huge.png":
-        raise torch.cuda.OutOfMemoryError("the device is out of memory")
-    if FILES[path] is None:
-        raise ValueError(f"{path}: not a picture that can be read.")
-    return FILES[path]
+def outcome(what):
+    """Whether the network answers to such a batch, or refuses it with an error."""
+    model = TuduiNorm().train("train()" in what)
+    try:
+        model(BATCHES[what])
+    except ValueError:
+        return "error"
+    return "answer"
 
 
-def judge_answer_all(answer_all):
-    """Good and bad files mixed, only good ones, none; then trouble that must come through."""
-    for paths in (list(FILES), ["b.png", "a.png"], ["c.png", "e.png"], ["d.png"], []):
-        answer, what = attempt(answer_all, [list(paths), read]), quoted(paths)
-        good = {path: FILES[path] for path in paths if FILES[path]}
-        bad = {path: "not a picture" for path in paths if not FILES[path]}
-        if not isinstance(answer, list | tuple) or [isinstance(part, dict) for part in answer] != [True] * 2:
-            yield what, answer, (good, bad)
-            return
-        answers, errors = answer
-        among = f"{what}：读不了的文件也在 answers 里 · {what}: a file that can't be read shouldn't be in answers"
-        yield among, bool(answers.keys() & bad.keys()), False
-        yield f"{what}，answers · {what}, answers", answers, good
-        said = {path: isinstance(one, str) and "not a picture" in one for path, one in errors.items()}
-        reasons = {path: "not a picture" if said[path] else Words(repr(one)) for path, one in errors.items()}
-        yield f"{what}，errors · {what}, errors", reasons, bad
-    came_through = isinstance(attempt(answer_all, [["huge.png"], read]), torch.cuda.OutOfMemoryError)
-    yield "别的错误被瞒下了 · trouble of another kind was hidden", not came_through, False
+def judge_as_batch(as_batch):
+    """Three pictures of 32x32 and one that is larger, up to the first that goes wrong."""
+    for width, height, seed in ((32, 32, 7), (32, 32, 8), (64, 64, 9)):
+        picture = smooth(width, height, seed)
+        expected = to_tensor(picture.resize((32, 32))).unsqueeze(0)
+        for fact in batch_facts(f"{width}x{height}", attempt(as_batch, [picture.copy()]), expected):
+            yield fact
+            if not same(*fact[1:], WITHIN):
+                return
 
 
 q1 = exercise("10.1", judge_to_batch, within=WITHIN)
 q2 = exercise("10.2", judge_top3, within=1e-3)
-q3 = exercise("10.3", judge_answer_all)
+q3 = exercise("10.3", judge_prediction({what: outcome(what) for what in BATCHES}, options=("error", "answer")))
+q4 = exercise("10.4", judge_as_batch, within=WITHIN)
