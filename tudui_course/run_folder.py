@@ -116,8 +116,8 @@ def write_job(run_dir: Path, job: str) -> None:
     """Record torchrun's name for the training, or that it is without torchrun."""
     if job:
         (run_dir / JOB).write_text(job, encoding="utf-8")
-    else:
-        (run_dir / JOB).unlink(missing_ok=True)
+    elif (run_dir / JOB).exists():
+        (run_dir / JOB).unlink()
 
 
 def make_and_lock(run_dir: Path) -> tuple[list[Path], FileLock | None]:
