@@ -1,12 +1,21 @@
-"""Exercises of 07_argmax_accuracy: counting right answers, exact accuracy, accuracy by class."""
+"""Exercises of 07_argmax_accuracy: shapes of argmax, counting right answers, an accuracy to be mended, each class."""
 
 import torch
 
-from tudui_course.checks.judges import attempt, judge_function
+from tudui_course.checks.judges import attempt, judge_function, judge_prediction
 from tudui_course.checks.props import Batches, Watched
 from tudui_course.checks.table import exercise
 
 MATRICES = torch.tensor([[8, 1, 1], [4, 10, 6], [0, 2, 3]]), torch.tensor([[5, 0], [15, 25]])
+
+
+def shapes():
+    """The shapes of four results for 64 pictures and 10 classes."""
+    logits, targets = predictions(64, 10, seed=8)
+    results = {"logits.argmax(1)": logits.argmax(1), "logits.argmax(0)": logits.argmax(0)}
+    results["logits.argmax()"] = logits.argmax()
+    results["(logits.argmax(1) == targets).sum()"] = (logits.argmax(1) == targets).sum()
+    return {name: str(tuple(result.shape)) for name, result in results.items()}
 
 
 def predictions(count, classes, seed):
@@ -23,7 +32,7 @@ def count_right(logits, targets):
 
 def judge_accuracy(accuracy):
     """Loaders whose last batch is smaller, full, or the only one; a network without layers: the images are logits."""
-    for count, classes, size, seed in ((70, 10, 32, 5), (64, 10, 16, 6), (9, 4, 32, 7)):
+    for count, classes, size, seed in ((76, 10, 10, 5), (70, 10, 32, 5), (64, 10, 16, 6), (9, 4, 32, 7)):
         logits, targets = predictions(count, classes, seed)
         full = count // size * size  # a smaller last batch is all right: a mean of batch accuracies is far from exact
         targets[full:] = logits[full:].argmax(1)
@@ -39,6 +48,7 @@ def judge_per_class(per_class_accuracy):
         yield f"{matrix.tolist()}", answer.float() if isinstance(answer, torch.Tensor) else answer, expected
 
 
-q1 = exercise("07.1", judge_function(count_right, map(predictions, (64, 10, 3, 1, 16), (10, 10, 5, 10, 2), range(5))))
-q2 = exercise("07.2", judge_accuracy)
-q3 = exercise("07.3", judge_per_class)
+q1 = exercise("07.1", judge_prediction(shapes(), options=("(64,)", "(10,)", "()")))
+q2 = exercise("07.2", judge_function(count_right, map(predictions, (64, 10, 3, 1, 16), (10, 10, 5, 10, 2), range(5))))
+q3 = exercise("07.3", judge_accuracy)
+q4 = exercise("07.4", judge_per_class)
