@@ -86,6 +86,21 @@ def copied(model):
     return {name: value.clone() for name, value in reversed(model.state_dict().items())}
 
 
+def keep_best(keep):
+    """Another way to keep the best of some epochs: measure all of them first."""
+
+    def train_and_keep_best(model, epochs, train, measure):
+        kept = []
+        for epoch in range(epochs):
+            train(model, epoch)
+            kept.append((measure(model), keep(model)))
+        best = max(kept, key=lambda pair: pair[0])
+        model.load_state_dict(best[1])
+        return best[0]
+
+    return train_and_keep_best
+
+
 def resumed(path, model, optimizer, back=1, **options):
     saved = torch.load(path, map_location="cpu", **options)
     model.load_state_dict(saved["model"])
@@ -117,15 +132,13 @@ RIGHT = [
     (step_10.q4, lambda image: seen(image.resize((32, 32)))),
     *((step_05.q3, answer) for answer in (1.239, 1.2392, "1.239", torch.tensor(1.2392))),
     (step_06.q1, lambda folder, i: str(path_in(folder, f"tudui_{i}.pth"))),
-    (step_06.q2, copied),
-    (step_06.q3, resumed),
-    (step_07.q1, lambda logits, targets: int(sum(logits.max(1).indices == targets))),
-    (step_07.q3, lambda matrix: (matrix.diag() / matrix.sum(1)).tolist()),
-    (step_07.q3, lambda matrix: matrix.diag().double() / matrix.sum(1)),
-    (step_11.q2, lambda pictures, count: enlarged(*pictures.split(count, seed=7))),
-    (step_11.q3, lambda right, count: math.sqrt(right * (count - right) / count**3)),
-    (step_11.q4, lambda first, second: in_pairs((second.int() - first.int()).float())),
-    (step_11.q5, lambda val, test: reported(sorted(val, key=lambda name: sum(val[name]))[-1], test)),
+    (step_06.q2, keep_best(copied)),
+    (step_06.q4, resumed),
+    (step_07.q2, lambda logits, targets: int(sum(logits.max(1).indices == targets))),
+    (step_07.q4, lambda matrix: (matrix.diag() / matrix.sum(1)).tolist()),
+    (step_07.q4, lambda matrix: matrix.diag().double() / matrix.sum(1)),
+    (step_11.q1, lambda val, test: test[sorted(range(len(val)), key=val.__getitem__)[-1]]),
+    (step_11.q3, with_operators),
 ]
 
 
@@ -174,12 +187,12 @@ WRONG = [
     (step_04.q2, lambda *arguments: torch.tensor(batch_losses(*arguments)).mean(), "a plain number with .item()"),
     (step_05.q2, lambda *arguments: mean(batch_losses(*arguments)), "mean of batch means"),
     (step_05.q1, {name: not flag for name, flag in FLAGS.items()}, "a * w: you got False. One input"),
-    (step_06.q2, lambda model: dict(model.state_dict()), "have changed too"),
-    (step_06.q2, lambda model: {n: value.detach() for n, value in model.state_dict().items()}, "have changed too"),
-    (step_06.q3, lambda *given: resumed(*given, weights_only=False) and None, "the next epoch was not returned"),
-    (step_07.q2, lambda model, loader: [(images.argmax(0) == targets) for images, targets in loader], "argmax(1)"),
-    (step_11.q2, lambda pictures, count: (enlarged(*pictures.split(count))[0], pictures), "are trained on"),
-    (step_11.q3, lambda right, count: right / count * (1 - right / count) / count, "That is the variance"),
+    (step_06.q2, keep_best(lambda model: dict(model.state_dict())), "you copied the dictionary"),
+    (step_06.q2, keep_best(lambda model: {n: v.detach() for n, v in model.state_dict().items()}), "the dictionary"),
+    (step_06.q4, lambda *given: resumed(*given, weights_only=False) and None, "the next epoch was not returned"),
+    (step_11.q2, lambda step, steps, peak: 0.5, "has to change with step"),
+    (step_11.q2, lambda step, steps, peak: peak - step, "the rate is negative"),
+    (step_10.q3, outside, "try belongs inside the loop"),
     # Mistakes of no table: what came out, and what should have.
     (step_00.q1, 5, "Your answer is 5, which isn't it. Of ten equally"),
     (step_00.q1, math.nan, "Your answer is nan, which isn't it"),
@@ -220,25 +233,27 @@ WRONG = [
     (step_05.q1, {**FLAGS, "a * 2": "False"}, "a * 2: you wrote 'False'; it is one of True, False"),
     (step_06.q1, lambda folder, i: path_in(folder, "tudui_0.pth"), "it should be tudui_3.pth, but you got tudui_0.pth"),
     (step_06.q1, lambda folder, i: 7, "Return a path; yours returned int"),
-    (step_06.q2, lambda model: [p.detach().clone() for p in model.parameters()], "but you got list. Wanted is a copy"),
-    (step_06.q2, lambda model: {n: 0 * value for n, value in copied(model).items()}, "the numbers aren't"),
-    (step_06.q3, lambda *given: resumed(*given, back=2), "it should be 5, but you got 6"),
-    (step_06.q3, lambda *given: resumed(*given, back=1.0), "this needs a whole number, but yours is float 5.0"),
-    (step_07.q1, lambda logits, targets: (logits.argmax(1) == targets).sum(), "make it a plain number with .item()"),
-    (step_07.q1, lambda logits, targets: logits.argmax(1) == targets, "this needs a number, but yours is tensor (64,)"),
+    (step_06.q2, lambda model, epochs, train, measure: 0.5, "What it is to do: train and measure each epoch"),
+    (step_06.q4, lambda *given: resumed(*given, back=2), "it should be 5, but you got 6"),
+    (step_06.q4, lambda *given: resumed(*given, back=1.0), "this needs a whole number, but yours is float 5.0"),
+    (step_07.q2, lambda logits, targets: (logits.argmax(1) == targets).sum(), "make it a plain number with .item()"),
+    (step_07.q2, lambda logits, targets: logits.argmax(1) == targets, "this needs a number, but yours is tensor (64,)"),
     (
-        step_07.q1,
+        step_07.q2,
         lambda logits, targets: float((logits.argmax(1) == targets).sum()),
         "a whole number, but yours is float",
     ),
-    (step_07.q1, lambda logits, targets: 37, "but you got 37"),
-    (step_07.q2, lambda model, loader: 0.123, "but you got 0.123"),
-    (step_07.q3, lambda matrix: matrix / matrix.sum(1, keepdim=True), "the shape should be (3,), yours is (3, 3)"),
-    (step_07.q3, lambda matrix: torch.tensor([0.1, 0.2, 0.3]), "the numbers aren't"),
-    (step_11.q2, lambda pictures, count: pictures, "Return two sets of pictures; yours returned InMemory"),
-    (step_11.q3, lambda right, count: 0.5, "it should be 0.03, but you got 0.5"),
-    (step_11.q4, lambda first, second: 0.1, "but you got 0.1"),
-    (step_11.q5, lambda val, test: ("nobody", 0.1), "it should be 'decay', but you got 'nobody'"),
+    (step_07.q2, lambda logits, targets: 37, "but you got 37"),
+    (step_07.q3, lambda model, loader: 0.123, "but you got 0.123"),
+    (step_07.q4, lambda matrix: matrix / matrix.sum(1, keepdim=True), "the shape should be (3,), yours is (3, 3)"),
+    (step_07.q4, lambda matrix: torch.tensor([0.1, 0.2, 0.3]), "the numbers aren't"),
+    (step_11.q1, lambda val, test: test[0], "but you got 0.66"),
+    (
+        step_11.q2,
+        lambda step, steps, peak: peak * (1 - step / steps),
+        "one_cycle(step=0, steps=100, peak=0.03): it should",
+    ),
+    (step_11.q3, lambda weights, *rest: [w.zero_() for w in weights] and None, "weights[0]: the shape is right"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Exercises of 06_checkpoints: a folder that exists, weights kept in memory, going on after a stop."""
+"""Exercises of 06_checkpoints: a folder that exists, the best epoch kept, what a resumed run needs, going on."""
 
 import contextlib
 import os
@@ -11,14 +11,22 @@ import torch
 from torch import nn
 
 from tudui_course.checks.compare import Words, same
-from tudui_course.checks.judges import call, required, state
+from tudui_course.checks.judges import call, judge_prediction, required, state
 from tudui_course.checks.table import exercise
+
+QUESTIONS = (
+    "all four parts",
+    "without the optimizer",
+    "without the optimizer, SGD has no momentum",
+    "without the random state",
+    "without the random state, nothing is shuffled",
+)
 
 
 def start(seed):
-    """A tiny network with BatchNorm, and an SGD with momentum."""
+    """A tiny network, and an SGD with momentum."""
     torch.default_generator.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
@@ -46,20 +54,67 @@ def judge_path(checkpoint_path):
             yield f"{what}：文件夹还不存在 · {what}: the folder doesn't exist yet", not folder.is_dir(), False
 
 
-def judge_keep(keep):
-    """Call it, train one step further, and see whether what was kept has changed. Two networks: no constant passes."""
-    for seed in (1, 2):
-        model, optimizer = start(seed)
-        train_a_step(model, optimizer)
-        before, what = state(model.state_dict()), f"keep(model {seed})"
-        kept = call(keep, model)
-        yield f"{what}：网络被改动了 · {what}: the network was changed", differ(model.state_dict(), before), False
-        tensors = isinstance(kept, dict) and all(isinstance(value, torch.Tensor) for value in kept.values())
-        names = ", ".join(sorted(map(str, kept))) if tensors else type(kept).__name__
-        yield what, Words(names), Words(", ".join(sorted(before)))
-        yield f"{what} 里的 · {what}", state(dict(kept)), before
-        train_a_step(model, optimizer)
-        yield f"{what}：后来跟着变了 · {what}: it changed later", differ(kept, before), False
+def judge_best(train_and_keep_best):
+    """Trainings whose accuracies are written down beforehand, the best in the middle, first, last, or twice."""
+    for scores in ((0.3, 0.8, 0.1), (0.7, 0.2), (0.1, 0.5, 0.9), (0.2, 0.6, 0.6, 0.4), (0.0, 0.0)):
+        model, _ = start(seed=5)
+        weight, epochs, kinds, load = model[0].weight, [], [], model.load_state_dict
+        model.load_state_dict = lambda kept, load=load, kinds=kinds: kinds.append(type(kept).__name__) or load(kept)
+        accuracies = iter(scores)
+
+        def train(model, epoch, weight=weight, epochs=epochs):
+            epochs.append(epoch)
+            with torch.no_grad():
+                weight.fill_(len(epochs))  # in place, as an optimizer does
+
+        answer = call(train_and_keep_best, model, len(scores), train, lambda _, left=accuracies: next(left))
+        what, best = f"正确率 {scores} · accuracies {scores}", scores.index(max(scores))
+        yield f"{what}：练的轮 · {what}: epochs trained", epochs, list(range(len(scores)))
+        yield f"{what}：装回去的是第几轮 · {what}: the epoch put back", int(weight[0, 0]), best + 1
+        yield f"{what}：返回的 · {what}: returned", answer, max(scores)
+        yield f"{what}：装回去的是什么 · {what}: what was put back", Words(kinds)  # tells dict(...) from what was given
+
+
+def resumed_runs():
+    """What becomes of a run whose second half starts from a checkpoint, by what is missing from it; found by trying."""
+    answers = {}
+    for name in QUESTIONS:
+        momentum = 0.0 if "no momentum" in name else 0.9
+        ends = []
+        for stopped in (False, True):
+            model, optimizer, order = tiny_run(seed=0, momentum=momentum)
+            train_steps(model, optimizer, order, shuffle="nothing is" not in name)
+            if stopped:
+                other = tiny_run(seed=1, momentum=momentum)
+                other[0].load_state_dict(model.state_dict())
+                if "without the optimizer" not in name:
+                    other[1].load_state_dict(optimizer.state_dict())
+                if "without the random" not in name:
+                    other[2].set_state(order.get_state())
+                model, optimizer, order = other
+            train_steps(model, optimizer, order, shuffle="nothing is" not in name)
+            ends.append(state(model.state_dict()))
+        answers[name] = "same" if same(*ends, within=0) else "different"
+    return answers
+
+
+def tiny_run(seed, momentum):
+    """A network of one layer, its optimizer, and the generator that shuffles."""
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-1, 1, generator=generator)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum), generator
+
+
+def train_steps(model, optimizer, order, shuffle):
+    """One epoch of eight steps."""
+    images = torch.linspace(-1, 1, 32).reshape(8, 4)
+    for place in torch.randperm(8, generator=order) if shuffle else range(8):
+        optimizer.zero_grad()
+        (model(images[place]) - place).square().sum().backward()
+        optimizer.step()
 
 
 class Witness(str):
@@ -100,5 +155,6 @@ def judge_resume(resume):
 
 
 q1 = exercise("06.1", judge_path)
-q2 = exercise("06.2", judge_keep)
-q3 = exercise("06.3", judge_resume)
+q2 = exercise("06.2", judge_best)
+q3 = exercise("06.3", judge_prediction(resumed_runs(), options=("same", "different")))
+q4 = exercise("06.4", judge_resume)
