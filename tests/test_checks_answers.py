@@ -137,8 +137,10 @@ RIGHT = [
     (step_07.q2, lambda logits, targets: int(sum(logits.max(1).indices == targets))),
     (step_07.q4, lambda matrix: (matrix.diag() / matrix.sum(1)).tolist()),
     (step_07.q4, lambda matrix: matrix.diag().double() / matrix.sum(1)),
-    (step_11.q1, lambda val, test: test[sorted(range(len(val)), key=val.__getitem__)[-1]]),
-    (step_11.q3, with_operators),
+    (step_11.q2, lambda pictures, count: enlarged(*pictures.split(count, seed=7))),
+    (step_11.q3, lambda right, count: math.sqrt(right * (count - right) / count**3)),
+    (step_11.q4, lambda first, second: in_pairs((second.int() - first.int()).float())),
+    (step_11.q5, lambda val, test: reported(sorted(val, key=lambda name: sum(val[name]))[-1], test)),
 ]
 
 
@@ -190,9 +192,8 @@ WRONG = [
     (step_06.q2, keep_best(lambda model: dict(model.state_dict())), "you copied the dictionary"),
     (step_06.q2, keep_best(lambda model: {n: v.detach() for n, v in model.state_dict().items()}), "the dictionary"),
     (step_06.q4, lambda *given: resumed(*given, weights_only=False) and None, "the next epoch was not returned"),
-    (step_11.q2, lambda step, steps, peak: 0.5, "has to change with step"),
-    (step_11.q2, lambda step, steps, peak: peak - step, "the rate is negative"),
-    (step_10.q3, outside, "try belongs inside the loop"),
+    (step_11.q2, lambda pictures, count: (enlarged(*pictures.split(count))[0], pictures), "are trained on"),
+    (step_11.q3, lambda right, count: right / count * (1 - right / count) / count, "That is the variance"),
     # Mistakes of no table: what came out, and what should have.
     (step_00.q1, 5, "Your answer is 5, which isn't it. Of ten equally"),
     (step_00.q1, math.nan, "Your answer is nan, which isn't it"),
@@ -247,13 +248,10 @@ WRONG = [
     (step_07.q3, lambda model, loader: 0.123, "but you got 0.123"),
     (step_07.q4, lambda matrix: matrix / matrix.sum(1, keepdim=True), "the shape should be (3,), yours is (3, 3)"),
     (step_07.q4, lambda matrix: torch.tensor([0.1, 0.2, 0.3]), "the numbers aren't"),
-    (step_11.q1, lambda val, test: test[0], "but you got 0.66"),
-    (
-        step_11.q2,
-        lambda step, steps, peak: peak * (1 - step / steps),
-        "one_cycle(step=0, steps=100, peak=0.03): it should",
-    ),
-    (step_11.q3, lambda weights, *rest: [w.zero_() for w in weights] and None, "weights[0]: the shape is right"),
+    (step_11.q2, lambda pictures, count: pictures, "Return two sets of pictures; yours returned InMemory"),
+    (step_11.q3, lambda right, count: 0.5, "it should be 0.03, but you got 0.5"),
+    (step_11.q4, lambda first, second: 0.1, "but you got 0.1"),
+    (step_11.q5, lambda val, test: ("nobody", 0.1), "it should be 'decay', but you got 'nobody'"),
 ]
 
 
