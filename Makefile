@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SITE_STAMP := $(VENV)/.set-up-site
 
-.PHONY: help setup lab test test-package test-notebooks faults distributed browser site bench train record counts lint format constraints clean
+.PHONY: help setup lab test test-package test-notebooks faults distributed browser site pdf bench train record counts lint format constraints clean
 
 help:             ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1 - /'
@@ -40,7 +40,7 @@ faults: $(STAMP)  ## Break what machines break, thousands of times, and write wh
 distributed: $(STAMP)  ## Train on two machines and cut one off: network namespaces stand in for them (Linux, as root; three minutes)
 	$(PY) tools/several_machines.py
 
-browser: site      ## Try JupyterLab and the site in a real browser (gets one, and what else it needs)
+browser: site pdf  ## Try JupyterLab, the site and the PDFs in a real browser (gets one, and what else it needs)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@browser=$$($(PY) tools/get_browser.py) && CHROMIUM="$$browser" $(PY) -m pytest tests_browser -q
 
@@ -50,6 +50,10 @@ $(SITE_STAMP): $(STAMP)
 
 site: $(SITE_STAMP)  ## Build the course as web pages in build/site, and check them
 	$(PY) tools/build_site.py
+
+pdf: site          ## Print the course as PDFs in build/pdf: in Chinese, in English, in both (gets a browser and a Chinese font)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pdf]'
+	$(PY) tools/make_pdf.py
 
 bench: $(STAMP)   ## Measure the speed beside the lesson's script and other libraries (gets those; 15 minutes, nothing else running)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

@@ -194,6 +194,34 @@ def test_a_table_or_formula_stays_unless_the_english_has_its_own(marked):
     ]  # fmt: skip
 
 
+def cells(text: str) -> list[str]:
+    """The language of each cell and, after it, of the parts of its paragraph; myst must parse as `marked` does."""
+    import bilingual
+    import docutils.core
+    from docutils import nodes
+    from myst_parser.docutils_ import Parser
+
+    settings = {"doctitle_xform": False, "report_level": 5}
+    document = docutils.core.publish_doctree(text, parser=Parser(), settings_overrides=settings)
+    bilingual.MarkLanguages(document).apply()
+    entries = document.findall(nodes.entry)
+    return [" ".join([kind_of(entry) or "-", *filter(None, map(kind_of, entry[0].children))]) for entry in entries]
+
+
+def test_a_tables_columns_and_cells_are_folded(marked):
+    table = "| n | 是什么 | what it is |\n| --- | --- | --- |\n| 数据 · data | 好 | good |\n| 一<br>one | 坏 | bad |\n"
+    assert cells(table) == ["-", "zh", "en", "- zh separator en", "zh", "en", "- zh separator en", "zh", "en"]
+    assert cells("# T\n\n| 一 | 二 | n |\n| --- | --- | --- |\n| 好 | 坏 | 1 |\n") == ["-"] * 6
+
+
+def test_a_picture_is_shown_in_both_languages(marked):
+    assert [kind for kind, _, _ in marked("# T\n\n![图 picture](a.png)\n\n中文。\n\n> English.\n")[1:]] == [
+        "",
+        "zh",
+        "en",
+    ]
+
+
 def test_english_may_quote_chinese_and_a_chinese_quotation_is_not_english(marked):
     assert marked("# T\n\n课程。\n\n> It prints “训练开始” and `你好`.\n")[2][0] == "en"
     assert marked("# T\n\n他说：\n\n> 先看数据，再看代码。\n")[2][0] == ""

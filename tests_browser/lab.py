@@ -18,12 +18,15 @@ TEST_SETTINGS = ("TUDUI_HEADLESS", "TUDUI_PROGRESS", "TUDUI_HOME", "TQDM_DISABLE
 
 
 class Lab:
-    """A running JupyterLab, with folders of its own: settings, notebooks (a copy), data and runs."""
+    """A running JupyterLab, with folders of its own: settings, notebooks and their pictures (copies), data and runs."""
 
     def __init__(self, folder: Path, port: int, command: tuple[str, ...] = ("make", "lab"), **variables: str) -> None:
-        self.home, self.notebooks, self.temp = folder / "home", folder / "notebooks", folder / "temp"
+        self.home, self.temp = folder / "home", folder / "temp"
+        self.notebooks = folder / "course" / "notebooks"
+        self.home.mkdir()
         self.temp.mkdir()
         shutil.copytree(ROOT / "notebooks", self.notebooks, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        shutil.copytree(ROOT / "docs", folder / "course" / "docs", ignore=shutil.ignore_patterns("_*"))
         drawn = ROOT / "dataset" / "pictograms-batches-py"
         if drawn.is_dir():
             shutil.copytree(drawn, self.home / "dataset" / drawn.name)
@@ -34,7 +37,7 @@ class Lab:
         environment |= variables
         options = f"--no-browser --expose-app-in-browser --ServerApp.port={port}"
         if command[0] == "make":
-            options += f" --ServerApp.root_dir={self.notebooks}"
+            options += f" --ServerApp.root_dir={self.notebooks.parent}"
             command += (f"LAB_ARGS={options}",)
         environment["TUDUI_LAB_ARGS"] = options  # of `tudui course`
         self.log = folder / "lab.log"

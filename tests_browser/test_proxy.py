@@ -38,8 +38,8 @@ def lab(tmp_path_factory):
 def test_tensorboards_page_comes_through_jupyter(lab, open_page, picture):
     page, watch = open_page(1440, 1000)
     address = urlsplit(lab.url)
-    page.goto(f"http://{address.netloc}/lab/tree/proxied.ipynb?{address.query}")
-    wait_until_ready(page, "proxied.ipynb")
+    page.goto(f"http://{address.netloc}/lab/tree/notebooks/proxied.ipynb?{address.query}")
+    wait_until_ready(page, "notebooks/proxied.ipynb")
     run_all(page)
     assert errors(page) == []
     frame = page.frame_locator(".jp-OutputArea-output iframe")

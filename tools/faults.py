@@ -358,7 +358,7 @@ CAMPAIGN = [
 
 def table(scores: list[tuple[str, str, Score]]) -> str:
     """Markdown: what was tried how often, and how often it survived."""
-    lines = ["| 什么 | what | 试了 tried | 挺过 survived |", "| --- | --- | ---: | ---: |"]
+    lines = ["| 什么 | what | 试了 · tried | 挺过 · survived |", "| --- | --- | ---: | ---: |"]
     lines += [f"| {chinese} | {english} | {tried:,} | {ok:,} |" for chinese, english, (tried, ok) in scores]
     return "\n".join(lines)
 

@@ -1,13 +1,15 @@
 """Mark Chinese and English at build time, so that a reader can hide one of them; and search in both.
 
-The sources have Chinese first and its English in a quote under it; headings read `中文 · English`. A mark is a class
-(`zh` or `en`) with the language's code. What has no counterpart stays unmarked, and is always shown.
+The sources have Chinese first and its English in a quote under it; headings read `中文 · English`, and so do cells of
+tables, or else a table has a column for each language. A mark is a class (`zh` or `en`) with the language's code. What
+has no counterpart stays unmarked, and is always shown.
 """
 
 import itertools
 import re
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
@@ -16,6 +18,7 @@ logger = logging.getLogger(__name__)
 HAN = r"\u3400-\u9fff"
 WIDE = rf"[{HAN}\u3000-\u303f\uff00-\uffef“”]"  # characters that stand without spaces
 CHINESE = re.compile(f"[{HAN}]")
+LATIN = re.compile("[A-Za-z]")
 SEPARATOR = re.compile(r"\s*·\s+")
 NUMBER = re.compile(r"\d[\d.]*(?:\s+·\s+|[\s、]+)")
 CLASSES = {"zh": ["zh", "language-zh-CN"], "en": ["en", "language-en"]}  # docutils turns language-* into lang="*"
@@ -42,6 +45,10 @@ class MarkLanguages(SphinxTransform):
     def apply(self, **options: object) -> None:
         for title in list(self.document.findall(nodes.title)):
             split_title(title)
+        for table in list(self.document.findall(nodes.table)):
+            mark_columns(table)
+            for cell in table.findall(in_a_cell):
+                split_title(cell)
         for parent in list(self.document.findall(holds_prose)):
             mark_children(parent)
         for text in list(self.document.findall(is_line_end)):
@@ -49,6 +56,10 @@ class MarkLanguages(SphinxTransform):
             before, after = siblings[text.parent.index(text) - 1], text.next_node(descend=False, siblings=True)
             if after and re.search(f"{WIDE}$", before.astext()) and re.match(WIDE, after.astext()):
                 text.parent.remove(text)  # a browser would show a space
+
+
+def in_a_cell(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.paragraph) and isinstance(node.parent, nodes.entry)
 
 
 def holds_prose(node: nodes.Node) -> bool:
@@ -85,7 +96,9 @@ def complain(untranslated: list[nodes.Element]) -> None:
 
 
 def is_translated(node: nodes.Element, english: nodes.block_quote) -> bool:
-    """Prose is translated by the quote; a table, formula or listing only if the quote has one of its own."""
+    """Prose is translated by the quote; a table, formula, listing or picture only if the quote has one of its own."""
+    if isinstance(node, nodes.paragraph) and all(isinstance(child, nodes.image) for child in node.children):
+        node = node.children[0]  # a picture, whose text is in both languages
     for kind in SAME_IN_BOTH:
         if isinstance(node, kind):
             return any(english.findall(kind))
@@ -109,21 +122,57 @@ def mark(node: nodes.Element, language: str) -> None:
     node["classes"] += CLASSES[language]
 
 
-def split_title(title: nodes.title) -> None:
-    """Turn `3 中文 · English` into `3 `, a Chinese span, a separator and an English span."""
+def mark_columns(table: nodes.table) -> None:
+    """Mark the columns of a table that has as many headed in Chinese alone as in English alone."""
+    columns = list(zip(*[row.children for row in table.findall(nodes.row)], strict=False))
+    marks = {language: [column for column in columns if language_of(column) == language] for language in CLASSES}
+    if len(marks["zh"]) == len(marks["en"]):
+        for language, marked in marks.items():
+            for cell in itertools.chain(*marked):
+                mark(cell, language)
+
+
+def language_of(column: tuple[nodes.entry]) -> str:
+    """zh or en, if the head of the column and what stands under it are in that language; or else nothing."""
+    head, *body = [unquoted(cell) for cell in column]
+    if CHINESE.search(head) and not LATIN.search(head) and any(map(CHINESE.search, body)):
+        return "zh"
+    return "en" if LATIN.search(head) and not any(map(CHINESE.search, [head, *body])) else ""
+
+
+def split_title(title: nodes.Element) -> None:
+    """Turn `3 中文 · English` into `3 `, a Chinese span, a separator and an English span.
+
+    In a cell of a table the separator may also be `<br>`, and a link to the numbered page stays before both.
+    """
     for index, child in enumerate(title.children):
+        if is_line_break(child):
+            halve(title, title.children[:index], [child], title.children[index + 1 :])
+            return
         for found in SEPARATOR.finditer(child) if isinstance(child, nodes.Text) else ():
             left = [*title.children[:index], nodes.Text(child[: found.start()])]
             right = [nodes.Text(child[found.end() :]), *title.children[index + 1 :]]
-            if CHINESE.search(text_of(left)) and not CHINESE.search(text_of(right)):
-                title.children = []
-                title += [*shared_number(left, right), span("zh", left), span("separator", [" · "])]
-                title += span("en", right)
+            if halve(title, left, [" · "], right):
                 return
 
 
-def shared_number(left: list, right: list) -> list[nodes.Text]:
+def is_line_break(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.raw) and node.get("format") == "html" and node.astext().startswith("<br")
+
+
+def halve(title: nodes.Element, left: list, separator: list, right: list) -> bool:
+    """Put a title's halves into spans, if they are Chinese and English."""
+    if not CHINESE.search(text_of(left)) or CHINESE.search(text_of(right)):
+        return False
+    title.children = []
+    title += [*shared_number(left, right), span("zh", left), span("separator", separator), span("en", right)]
+    return True
+
+
+def shared_number(left: list, right: list) -> list[nodes.Node]:
     """Take the number off the Chinese title if the English one has none of its own, so that neither loses it."""
+    if isinstance(left[0], nodes.reference | addnodes.pending_xref) and left[0].astext().isdigit():
+        return [left.pop(0), nodes.Text(" ")]
     found = NUMBER.match(left[0]) if isinstance(left[0], nodes.Text) else None
     if not found or NUMBER.match(text_of(right) + " "):
         return []
