@@ -1,0 +1,227 @@
+"""The ten cases of 15_not_learning. Don't read on before you have solved them: each function's name gives one away.
+
+A training is put together from the parts of `HEALTHY`; each case replaces one of them by a part with one real bug.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from tudui_course.data import InMemory
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+@dataclass
+class Case:
+    """A training that is set up and can be looked into.
+
+    Attributes:
+        classes: class names.
+        train: images (N, 3, 32, 32), float, and targets (N,), ready to train on.
+        test_batches: batches of the test pictures, class by class, as many pictures each as there are classes.
+        model, optimizer: as they are now.
+        train_step: one step on (model, images, targets, optimizer); returns the loss.
+        evaluate: of (model, batches); returns loss and accuracy.
+        steps, losses, tests: what `run` has seen; tests are (step, loss, accuracy).
+    """
+
+    classes: list[str]
+    train: tuple[Tensor, Tensor]
+    test_batches: Batches
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    train_step: Callable
+    evaluate: Callable
+    losses: list[float] = field(default_factory=list)
+    tests: list[tuple[int, float, float]] = field(default_factory=list)
+
+    def batches(self, size: int = 64) -> Batches:
+        """The training pictures in batches."""
+        images, targets = self.train
+        return list(zip(images.split(size), targets.split(size), strict=True))
+
+    def run(self, epochs: int = 5) -> "Case":
+        """Train, and test before the first epoch and after each, always with the same random numbers."""
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(0)
+            self.test()
+            for _ in range(epochs):
+                for images, targets in self.batches():
+                    self.losses.append(self.train_step(self.model, images, targets, self.optimizer))
+                self.test()
+        return self
+
+    def test(self) -> None:
+        """Note loss and accuracy on the test pictures."""
+        loss, accuracy = self.evaluate(self.model, self.test_batches)
+        self.tests.append((len(self.losses), torch.as_tensor(loss).item(), accuracy))
+
+
+def open_case(letter: str, train: InMemory, test: InMemory, **mended: Callable) -> Case:
+    """Set up the training of this letter, "A" to "J", or "healthy", always from the same random numbers.
+
+    Args:
+        train: pictures to train on.
+        test: pictures to test on; a few at the end may be left out to fill all batches.
+        mended: parts to put in place of the case's own, by their names in `HEALTHY`.
+    """
+    part = {**HEALTHY, **CASES.get(letter, {}), **mended}
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(0)
+        numbers = part["number"]([".ipynb_checkpoints", *train.classes])  # JupyterLab leaves such a folder behind
+        own = torch.tensor([numbers[name] for name in train.classes])
+        images, test_images = part["normalise"](train.images / 255, test.images / 255)
+        pictures = part["shuffle"](images, own[train.targets])
+        by_class, size = test.targets.argsort(stable=True), len(test.classes)
+        by_class = by_class[: len(by_class) // size * size]
+        batches = list(zip(test_images[by_class].split(size), test.targets[by_class].split(size), strict=True))
+        model = make_model(len(numbers))
+        optimizer = part["make_optimizer"](model, part["lr"])
+    return Case(train.classes, pictures, batches, model, optimizer, part["train_step"], part["evaluate"])
+
+
+def make_model(classes: int) -> nn.Sequential:
+    """A small sister of TuduiNorm, quick enough for ten trainings: 11,034 parameters for ten classes."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 5, 2, 2, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Dropout(0.2), nn.Linear(512, classes),
+    )  # fmt: skip
+    return model.to(memory_format=torch.channels_last)
+
+
+# ---- a healthy training, part by part ----
+
+
+def number(folders: Iterable[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(sorted(name for name in folders if name[0] != "."))}
+
+
+def normalise(train_images: Tensor, test_images: Tensor) -> tuple[Tensor, Tensor]:
+    mean, std = train_images.mean((0, 2, 3), keepdim=True), train_images.std((0, 2, 3), keepdim=True)
+    return (train_images - mean) / std, (test_images - mean) / std
+
+
+def shuffle(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(len(images))
+    return images[order], targets[order]
+
+
+def make_optimizer(model: nn.Module, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr, momentum=0.9)
+
+
+def train_step(model: nn.Module, images: Tensor, targets: Tensor, optimizer: torch.optim.Optimizer) -> float:
+    model.train()
+    loss = nn.functional.cross_entropy(model(images), targets)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    with torch.no_grad():
+        for images, targets in batches:
+            logits = model(images)
+            loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+            correct += (logits.argmax(1) == targets).sum().item()
+            count += len(targets)
+    return loss / count, correct / count
+
+
+HEALTHY = {
+    "number": number, "normalise": normalise, "shuffle": shuffle, "make_optimizer": make_optimizer, "lr": 0.02,
+    "train_step": train_step, "evaluate": evaluate,
+}  # fmt: skip
+
+
+# ---- the bugs ----
+
+
+def number_hidden_folders_too(folders: Iterable[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(sorted(folders))}
+
+
+def normalise_train_only(train_images: Tensor, test_images: Tensor) -> tuple[Tensor, Tensor]:
+    return normalise(train_images, test_images)[0], test_images
+
+
+def shuffle_targets_apart(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return images[torch.randperm(len(images))], targets[torch.randperm(len(targets))]
+
+
+def freeze_all_but_the_last(model: nn.Sequential, lr: float) -> torch.optim.Optimizer:
+    for parameter in model[:-1].parameters():
+        parameter.requires_grad_(False)
+    return make_optimizer(model, lr)
+
+
+def train_step_softmax_twice(model, images: Tensor, targets: Tensor, optimizer) -> float:
+    model.train()
+    loss = nn.functional.cross_entropy(model(images).softmax(1), targets)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def train_step_without_zero_grad(model, images: Tensor, targets: Tensor, optimizer) -> float:
+    model.train()
+    loss = nn.functional.cross_entropy(model(images), targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def evaluate_without_eval(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    loss, correct, count = 0.0, 0, 0
+    for images, targets in batches:
+        logits = model(images)
+        loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+        correct += (logits.argmax(1) == targets).sum().item()
+        count += len(targets)
+    return loss / count, correct / count
+
+
+@torch.no_grad()
+def evaluate_argmax_0(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    for images, targets in batches:
+        logits = model(images)
+        loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+        correct += (logits.argmax(0) == targets).sum().item()
+        count += len(targets)
+    return loss / count, correct / count
+
+
+def evaluate_keeping_graphs(model: nn.Module, batches: Batches) -> tuple[Tensor, float]:
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    for images, targets in batches:
+        logits = model(images)
+        loss += nn.functional.cross_entropy(logits, targets, reduction="sum")
+        correct += (logits.argmax(1) == targets).sum().item()
+        count += len(targets)
+    return loss / count, correct / count
+
+
+CASES = {
+    "A": {"shuffle": shuffle_targets_apart},
+    "B": {"lr": HEALTHY["lr"] / 1000},
+    "C": {"number": number_hidden_folders_too},
+    "D": {"evaluate": evaluate_without_eval},
+    "E": {"normalise": normalise_train_only},
+    "F": {"evaluate": evaluate_argmax_0},
+    "G": {"train_step": train_step_softmax_twice},
+    "H": {"train_step": train_step_without_zero_grad},
+    "I": {"make_optimizer": freeze_all_but_the_last},
+    "J": {"evaluate": evaluate_keeping_graphs},
+}

@@ -1,0 +1,110 @@
+"""Exercises of 15_not_learning: four curves to be told apart, five parts of a training to be mended."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from tudui_course.checks.judges import call, judge_function, judge_prediction, required
+from tudui_course.checks.props import Batches, Watched
+from tudui_course.checks.table import exercise
+
+CURVES = {
+    "F": "argmax over the wrong dim",
+    "G": "softmax twice",
+    "H": "no zero_grad",
+    "J": "leaking graph",
+}
+
+
+def judge_shuffle(shuffle):
+    """Twelve pictures, each of its label's colour, so that a pair torn apart shows."""
+    targets = torch.arange(12)
+    images = targets[:, None, None, None].expand(12, 3, 2, 2).float()
+    pair = required(call(shuffle, images.clone(), targets.clone()), tuple, "两个张量", "two tensors")
+    yield "形状 · shapes", [tuple(one.shape) for one in pair], [(12, 3, 2, 2), (12,)]
+    shuffled, labels = pair
+    colours = shuffled[:, 0, 0, 0].long()
+    yield "有的图丢了，有的重复了 · some pictures are lost, some doubled", len(set(colours.tolist())) < 12, False
+    yield "图和标签配不上了 · pictures and labels don't belong together", not torch.equal(colours, labels), False
+    yield "次序没有打乱 · the order isn't shuffled", torch.equal(colours, targets), False
+    yield "pictures moved", not torch.equal(colours, targets)
+    yield "labels moved", not torch.equal(labels, targets)
+
+
+def number(folders):
+    """The visible folders' numbers, in the order of the alphabet."""
+    numbers = {}
+    while visible := {name for name in folders if name[0] != "."} - numbers.keys():
+        numbers[min(visible)] = len(numbers)
+    return numbers
+
+
+FOLDERS = [["cat", "dog"], [".ipynb_checkpoints", "cat", "dog"], ["ship", "cat", "dog"], ["b", ".git", "a", ".cache"]]
+
+
+def judge_make_optimizer(make_optimizer):
+    """A small network takes one step: which layers move, and how far."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    before = copy.deepcopy(model)
+    optimizer = call(make_optimizer, model, 0.1)
+    required(optimizer, torch.optim.Optimizer, "优化器", "an optimizer")
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 3)
+    loss.backward()
+    optimizer.step()
+    for index in (0, 1, 3):
+        moved = not torch.equal(model[index].weight, before[index].weight)
+        yield f"第 {index} 层没有动 · layer {index} hasn't moved", not moved, False
+    yield "学习率 · learning rate", optimizer.param_groups[0]["lr"], 0.1
+    yield "动量 · momentum", optimizer.param_groups[0].get("momentum"), 0.9
+    yield "parameters in the optimizer", sum(len(group["params"]) for group in optimizer.param_groups)
+    yield "gradients", [parameter.requires_grad for parameter in model.parameters()]
+
+
+def judge_evaluate(evaluate):
+    """Three batches, the last one smaller, through a network with BatchNorm and Dropout that comes in train mode."""
+    images, targets = torch.randn(10, 6) * 3 + 1, torch.arange(10) % 3
+    model = Watched(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+    linear, norm, _, last = model.layers
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    with torch.no_grad():
+        scale = (norm.running_var + norm.eps).rsqrt()
+        logits = last((linear(images) - norm.running_mean) * scale)
+    losses = -logits.log_softmax(1)[torch.arange(10), targets]
+    pair = required(call(evaluate, model, Batches(images, targets, 4)), tuple, "损失和正确率", "loss and accuracy")
+    yield "有的批次是在训练模式下测的 · some batches were measured in train mode", any(model.modes), False
+    yield "测试时还在记录计算图 · graphs were recorded while testing", any(model.recorded), False
+    loss, accuracy = pair
+    loss = loss.item() if isinstance(loss, Tensor) else loss
+    yield "损失 · loss", loss, losses.mean().item()
+    yield "正确率 · accuracy", accuracy, (logits.max(1).indices == targets).float().mean().item()
+    yield "modes", [str(mode) for mode in model.modes]
+    yield "left in", str(model.training)
+
+
+def normalise(train_images, test_images):
+    """Both sets by the training set's mean and spread, channel by channel."""
+    channels = train_images.transpose(0, 1).flatten(1)
+    mean, std = channels.mean(1), torch.var(channels, 1).sqrt()
+    pairs = [[(c - m) / s for c, m, s in zip(images.unbind(1), mean, std, strict=True)] for images in
+             (train_images, test_images)]  # fmt: skip
+    return tuple(torch.stack(channels, 1) for channels in pairs)
+
+
+def pictures(seed, count, scale, shift):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 3, 4, 4, generator=generator) * scale + torch.tensor(shift)[:, None, None]
+
+
+SETS = [
+    (pictures(0, 8, 0.5, [0.1, 0.2, 0.4]), pictures(1, 4, 0.4, [0.3, 0.2, 0.1])),
+    (pictures(2, 6, 0.2, [0.0, 0.5, 0.7]), pictures(3, 5, 0.6, [0.1, 0.1, 0.2])),
+]
+
+q1 = exercise("15.1", judge_prediction(CURVES, options=tuple(sorted(CURVES.values()))))
+q2 = exercise("15.2", judge_shuffle)
+q3 = exercise("15.3", judge_function(number, [(folders,) for folders in FOLDERS]))
+q4 = exercise("15.4", judge_make_optimizer)
+q5 = exercise("15.5", judge_evaluate, within=1e-5)
+q6 = exercise("15.6", judge_function(normalise, SETS), within=1e-4)
