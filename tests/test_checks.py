@@ -143,7 +143,7 @@ def added(tmp_path, monkeypatch) -> dict:
     for block in blocks("python"):
         if "exercise(" in block:
             exec(block, names)
-    return {name: names[name] for name in ("q5", "q6", "q7")}
+    return {name: names[name] for name in ("q21", "q22", "q23")}
 
 
 def test_the_exercises_in_the_docs_do_as_the_docs_say(added, capsys):
@@ -151,10 +151,10 @@ def test_the_exercises_in_the_docs_do_as_the_docs_say(added, capsys):
         assert printed(exercise, exercise.table.run(exercise.table.solution), capsys).startswith("✓")
         for wrong in exercise.table.mistakes:
             test_each_mistake_gets_its_own_message_and_no_other(exercise, wrong, capsys)
-    given = added["q7"].table.run(added["q7"].table.source(added["q7"].table.given))
-    assert printed(added["q7"], given, capsys).startswith("○ 01.7  代码还是原来的样子")
+    given = added["q23"].table.run(added["q23"].table.source(added["q23"].table.given))
+    assert printed(added["q23"], given, capsys).startswith("○ 01.23  代码还是原来的样子")
     quoted = "last_batch(count=64, batch_size=16): you got 0."
-    assert quoted in printed(added["q5"], lambda count, batch_size: count % batch_size, capsys)
+    assert quoted in printed(added["q21"], lambda count, batch_size: count % batch_size, capsys)
     assert f"`{quoted}`" in (NOTEBOOKS.parent / "docs" / "teaching.md").read_text(encoding="utf-8")
 
 
@@ -174,7 +174,7 @@ def test_a_text_that_lacks_something_or_has_a_slip_in_it_is_named(text, tmp_path
 
 def test_an_edit_that_fits_nowhere_is_named(added):
     with pytest.raises(InputError, match=r"'count %% 3' of the mistake .* isn't in the solution"):
-        added["q5"].table.source("count %% 3 => 7")
+        added["q21"].table.source("count %% 3 => 7")
 
 
 def test_a_prediction_of_several_questions(capsys):

@@ -197,3 +197,11 @@ def test_a_page_that_cannot_be_written_gets_a_sentence_and_leaves_the_earlier_on
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == before
     assert {one.name for one in tmp_path.iterdir()} <= {"page.html", "progress.json", "progress.json.lock"}
+
+
+def test_the_cell_that_writes_the_page_can_be_run_again(tmp_path):
+    for _ in range(2):
+        from tudui_course.checks import summary
+
+        summary(tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").exists()

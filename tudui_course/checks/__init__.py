@@ -46,7 +46,7 @@ def summary(path: Path | str = "my_summary.html", run: Path | str | None = None)
         InputError: there is something else of this name.
         StorageError: it can't be written.
     """
-    from tudui_course.checks.summary import write_summary  # here: matplotlib, which checking does without
+    from tudui_course.checks.summary_page import write_summary  # here: matplotlib, which checking does without
 
     write_summary(Path(path), marks(), run)
     show(f"总结写好了 · summary written: {short_path(path)}")
