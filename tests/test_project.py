@@ -64,8 +64,8 @@ def test_the_imports_are_seen_at_all():
     assert "tudui_course.run" in set(imports(PACKAGE / "cli.py"))
 
 
-# Not for callers: how single drawings and single exercises are made, which each file's own docstring explains.
-INSIDE = {PACKAGE / "data" / "drawings.py", *PACKAGE.glob("checks/step_*.py")}
+# Not for callers: how single drawings, exercises and bugs are made, which each file's own docstring explains.
+INSIDE = {PACKAGE / "data" / "drawings.py", PACKAGE / "checks" / "cases.py", *PACKAGE.glob("checks/step_*.py")}
 
 
 @pytest.mark.parametrize("path", sorted({*MODULES} - INSIDE), ids=lambda path: path.relative_to(PACKAGE).as_posix())
