@@ -97,24 +97,29 @@ def make_model(classes: int) -> nn.Sequential:
 
 
 def number(folders: Iterable[str]) -> dict[str, int]:
+    """Number the visible folders from 0, in the order of the alphabet."""
     return {name: index for index, name in enumerate(sorted(name for name in folders if name[0] != "."))}
 
 
 def normalise(train_images: Tensor, test_images: Tensor) -> tuple[Tensor, Tensor]:
+    """Give both sets (N, 3, H, W) the training set's scale, channel by channel."""
     mean, std = train_images.mean((0, 2, 3), keepdim=True), train_images.std((0, 2, 3), keepdim=True)
     return (train_images - mean) / std, (test_images - mean) / std
 
 
 def shuffle(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Put images (N, ...) and targets (N,) in one random order."""
     order = torch.randperm(len(images))
     return images[order], targets[order]
 
 
 def make_optimizer(model: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """SGD with momentum over all parameters."""
     return torch.optim.SGD(model.parameters(), lr, momentum=0.9)
 
 
 def train_step(model: nn.Module, images: Tensor, targets: Tensor, optimizer: torch.optim.Optimizer) -> float:
+    """One step; returns the loss of the batch before it."""
     model.train()
     loss = nn.functional.cross_entropy(model(images), targets)
     optimizer.zero_grad()
@@ -124,6 +129,7 @@ def train_step(model: nn.Module, images: Tensor, targets: Tensor, optimizer: tor
 
 
 def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    """Mean loss and accuracy over all pictures."""
     model.eval()
     loss, correct, count = 0.0, 0, 0
     with torch.no_grad():
@@ -145,24 +151,29 @@ HEALTHY = {
 
 
 def number_hidden_folders_too(folders: Iterable[str]) -> dict[str, int]:
+    """A hidden folder takes number 0."""
     return {name: index for index, name in enumerate(sorted(folders))}
 
 
 def normalise_train_only(train_images: Tensor, test_images: Tensor) -> tuple[Tensor, Tensor]:
+    """The test pictures stay as they are."""
     return normalise(train_images, test_images)[0], test_images
 
 
 def shuffle_targets_apart(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Images and targets get two orders."""
     return images[torch.randperm(len(images))], targets[torch.randperm(len(targets))]
 
 
 def freeze_all_but_the_last(model: nn.Sequential, lr: float) -> torch.optim.Optimizer:
+    """Only the last layer can move."""
     for parameter in model[:-1].parameters():
         parameter.requires_grad_(False)
     return make_optimizer(model, lr)
 
 
 def train_step_softmax_twice(model, images: Tensor, targets: Tensor, optimizer) -> float:
+    """cross_entropy does a softmax itself."""
     model.train()
     loss = nn.functional.cross_entropy(model(images).softmax(1), targets)
     optimizer.zero_grad()
@@ -172,6 +183,7 @@ def train_step_softmax_twice(model, images: Tensor, targets: Tensor, optimizer) 
 
 
 def train_step_without_zero_grad(model, images: Tensor, targets: Tensor, optimizer) -> float:
+    """Gradients add up from step to step."""
     model.train()
     loss = nn.functional.cross_entropy(model(images), targets)
     loss.backward()
@@ -181,6 +193,7 @@ def train_step_without_zero_grad(model, images: Tensor, targets: Tensor, optimiz
 
 @torch.no_grad()
 def evaluate_without_eval(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    """The network is measured in train mode."""
     loss, correct, count = 0.0, 0, 0
     for images, targets in batches:
         logits = model(images)
@@ -192,6 +205,7 @@ def evaluate_without_eval(model: nn.Module, batches: Batches) -> tuple[float, fl
 
 @torch.no_grad()
 def evaluate_argmax_0(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    """The largest is taken along the pictures, not the classes."""
     model.eval()
     loss, correct, count = 0.0, 0, 0
     for images, targets in batches:
@@ -203,6 +217,7 @@ def evaluate_argmax_0(model: nn.Module, batches: Batches) -> tuple[float, float]
 
 
 def evaluate_keeping_graphs(model: nn.Module, batches: Batches) -> tuple[Tensor, float]:
+    """The sum of losses holds on to each batch's graph."""
     model.eval()
     loss, correct, count = 0.0, 0, 0
     for images, targets in batches:
