@@ -63,7 +63,7 @@ def test_every_notebook_is_in_the_outline_and_on_that_page(book):
 
 
 def test_pages_are_numbered_and_the_contents_say_the_number(book):
-    language, reader, texts = book
+    _, reader, texts = book
     assert all(re.search(rf"(^|\D){number}$", text.strip()) or re.match(rf"{number}(\D|$)", text.strip())
                for number, text in enumerate(texts[1:], start=2))  # fmt: skip
     contents = squeezed("".join(texts[1:8]))
