@@ -7,6 +7,7 @@ It is printed once to see on which page each heading lies, and again with those 
 
 import html
 import io
+import logging
 import re
 import sys
 import tempfile
@@ -198,6 +199,7 @@ def main() -> None:
     if not (SITE / "index.html").exists():
         sys.exit("There is no site in build/site to print: run make site, or make pdf, which does both.")
     get_font()
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # Chromium counts its objects otherwise
     FOLDER.mkdir(parents=True, exist_ok=True)
     chapters = read_chapters(SITE)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
