@@ -168,6 +168,7 @@ def test_headings_are_split_and_keep_their_number(marked):
     ]
     assert marked("# 3. 批次 · 3. A batch")[0] == ("zh", "inline", "3. 批次")
     assert [kind for kind, _, _ in marked("# 训练时呢？· And in training?")] == ["zh", "separator", "en"]
+    assert marked("# 782 从哪里来 · Where 782 comes from")[0] == ("zh", "inline", "782 从哪里来")
     assert marked("# DataLoader · PyTorch") == [("", "#text", "DataLoader · PyTorch")]
 
 

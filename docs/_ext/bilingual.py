@@ -174,7 +174,7 @@ def shared_number(left: list, right: list) -> list[nodes.Node]:
     if isinstance(left[0], nodes.reference | addnodes.pending_xref) and left[0].astext().isdigit():
         return [left.pop(0), nodes.Text(" ")]
     found = NUMBER.match(left[0]) if isinstance(left[0], nodes.Text) else None
-    if not found or NUMBER.match(text_of(right) + " "):
+    if not found or NUMBER.match(text_of(right) + " ") or found.group().strip(" ·、") in text_of(right):
         return []
     left[0] = nodes.Text(left[0][found.end() :])
     return [nodes.Text(found.group())]
