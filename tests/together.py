@@ -14,9 +14,9 @@ from tudui_course.loop import fit, train_one_epoch
 from tudui_course.recipe import FAST, SEED
 
 CASES = {
-    "float64": (SEED, "Tudui", torch.float64, 20),
-    "float32": (SEED, "Tudui", torch.float32, 20),
-    "fast": (FAST, "Tudui", torch.float64, 20),
+    "float64": (SEED, "Tudui", torch.float64, 8),
+    "float32": (SEED, "Tudui", torch.float32, 8),
+    "fast": (FAST, "Tudui", torch.float64, 8),
     "small": (SEED, "Tudui", torch.float64, 4),
 }
 
