@@ -249,11 +249,13 @@ class Stop:
     announced: bool = False
 
     def __call__(self) -> bool:
-        asked = distributed.largest(self.signal)  # a signal may come while the others are being asked
-        self.signal = asked or self.signal
+        asked = distributed.largest(self.signal)
+        if asked:  # only then: a signal that comes meanwhile must not be lost
+            self.signal = asked
         if asked and not self.announced:  # not in the signal's handler, which may interrupt a print
             self.announced = True
-            print("\nFinishing this step and saving; once more stops at once, without saving.", flush=True)
+            twice = "; once more stops at once, without saving" if distributed.count() == 1 else ""
+            print(f"\nFinishing this step and saving{twice}.", flush=True)
         return asked != 0
 
 
