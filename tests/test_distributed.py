@@ -1,5 +1,6 @@
 """Several processes train as one: started by torchrun, stopped, killed, resumed; the oracle is the single process."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -36,11 +38,33 @@ def torchrun(count, *arguments, restarts=0, **options):
     )  # fmt: skip
 
 
+def python(*arguments, env=None):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def settings(pictures):
+    return Settings(str(pictures), epochs=14, batch_size=6, lr=0.01, order="fixed", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """The folder of a run that two processes train for three epochs, one for two more, and three to the end."""
+    return tmp_path_factory.mktemp("chain") / "run"
+
+
 @pytest.fixture(scope="module", params=[2, 3])
-def several(request, tmp_path_factory):
+def several(request, chain, settings, tmp_path_factory):
     """How many processes, what they found, and what they printed."""
     path = tmp_path_factory.mktemp("several") / "results.pt"
-    started = torchrun(request.param, HERE / "together.py", path)
+    two = replace(settings, epochs=3)
+    if request.param == 3:
+        if not chain.exists():  # with -k, or where pytest gives the tests to several processes
+            assert torchrun(2, *command(two, chain)).wait(timeout=120) == 0
+        run.train(replace(settings, epochs=5), chain, resume=True)
+    its_settings = json.dumps(asdict(two if request.param == 2 else settings))
+    started = torchrun(request.param, HERE / "together.py", path, chain, its_settings)
     out, err = started.communicate(timeout=120)
     assert started.returncode == 0, err
     return request.param, torch.load(path, weights_only=True), out
@@ -111,11 +135,6 @@ def test_a_signal_in_one_is_known_to_all_and_only_the_first_prints(several):
 
 
 @pytest.fixture(scope="module")
-def settings(pictures):
-    return Settings(str(pictures), epochs=14, batch_size=6, lr=0.01, order="fixed", precision="float32")
-
-
-@pytest.fixture(scope="module")
 def undisturbed(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     run.train(settings, folder)
@@ -151,53 +170,96 @@ def assert_same_end(folder, undisturbed):
     assert counts == [51] * 14
 
 
-@pytest.mark.parametrize("where", ["torchrun", "one worker"])
-def test_a_stopped_run_goes_on_with_any_number_of_processes(where, settings, undisturbed, tmp_path):
-    folder = tmp_path / "run"
-    first = torchrun(2, *command(settings, folder))
-    wait_for(folder, "tudui_3.pth", first)
-    if where == "torchrun":
-        first.send_signal(signal.SIGINT)
-    else:
-        workers(first)[-1].send_signal(signal.SIGTERM)
-    out, err = first.communicate(timeout=60)
-    assert "Finishing this step and saving" in out
-    assert err.count("--resume") == 1, err
-    done = max((*folder.glob("tudui_*.pth"),), key=lambda path: read_checkpoint(path)["progress"]["step"])
-    assert 0 < read_checkpoint(done)["progress"]["step"] < undisturbed["progress"]["step"]
+def newest_step(folder):
+    return max(read_checkpoint(path)["progress"]["step"] for path in folder.glob("tudui_*.pth"))
 
-    if where == "torchrun":
-        run.train(settings, folder, resume=True)
-    else:
-        last = torchrun(3, *command(settings, folder, "--resume"))
-        assert last.wait(timeout=120) == 0, last.communicate()[1]
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_with_one_process_and_then_with_three(settings, undisturbed, tmp_path):
+    folder, steps = tmp_path / "run", []
+    for start, wanted, number in [
+        (lambda: torchrun(2, *command(settings, folder)), "tudui_2.pth", signal.SIGTERM),
+        (lambda: python(*command(settings, folder, "--resume")), "tudui_5.pth", signal.SIGINT),
+    ]:
+        process = start()
+        wait_for(folder, wanted, process)
+        (workers(process) or [process])[-1].send_signal(number)  # of one worker where there are several
+        out, err = process.communicate(timeout=60)
+        assert "Finishing this step and saving" in out
+        assert err.count("--resume") == 1, err
+        steps.append(newest_step(folder))
+    assert 0 < steps[0] < steps[1] < undisturbed["progress"]["step"]
+    last = torchrun(3, *command(settings, folder, "--resume"))
+    assert last.wait(timeout=120) == 0, last.communicate()[1]
     assert_same_end(folder, undisturbed)
 
 
-def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_undisturbed(settings, undisturbed, tmp_path):
+def test_a_run_that_ended_goes_on_with_one_process_and_then_with_three(several, chain, undisturbed):
+    if several[0] == 3:
+        assert_same_end(chain, undisturbed)
+
+
+def first_of(count, port, *arguments):
+    """Run the first of so many processes, which waits a second for the others."""
+    environment = {
+        **os.environ, "TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0",
+        "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TUDUI_TIMEOUT": "1",
+    }  # fmt: skip
+    process = python(*arguments, env=environment)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, [line for line in err.splitlines() if not re.match(r"\[[WE]", line)]
+
+
+def test_a_killed_worker_is_replaced_a_ctrl_c_saves_and_the_run_ends_as_if_undisturbed(settings, undisturbed, tmp_path):
     folder = tmp_path / "run"
     process = torchrun(2, *command(settings, folder), restarts=1)
     wait_for(folder, "tudui_5.pth", process)
     workers(process)[-1].send_signal(signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    wait_for(folder, "tudui_8.pth", process)
+    process.send_signal(signal.SIGINT)  # a Ctrl-C
+    out, err = process.communicate(timeout=60)
     assert "resumed     at step" in out
+    assert "Finishing this step and saving" in out
+    assert err.count("--resume") == 2, err  # once for the process that was lost, once for the Ctrl-C
+    run.train(settings, folder, resume=True)
     assert_same_end(folder, undisturbed)
 
 
-def test_a_worker_that_never_comes_is_named_in_one_sentence(settings, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ, "TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TUDUI_TIMEOUT": "1",
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, *map(str, command(settings, tmp_path / "run"))], env=environment, capture_output=True,
-        text=True, timeout=60,
-    )  # fmt: skip
-    told = [line for line in done.stderr.splitlines() if not re.match(r"\[[WE]", line)]
-    assert done.returncode == 1
-    assert len(told) == 1 and "didn't meet the others within 1 s" in told[0], done.stderr
+def test_a_worker_that_never_comes_is_named_in_one_sentence(settings, free_port, tmp_path):
+    code, _, told = first_of(2, free_port, *command(settings, tmp_path / "run"))
+    assert code == 1
+    assert len(told) == 1 and "didn't meet the others within 1 s" in told[0], told
     assert not (tmp_path / "run" / INTERRUPTED).exists()
+
+
+def test_a_taken_port_is_named_in_one_sentence(settings, tmp_path):
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+        port = taken.getsockname()[1]
+        code, _, told = first_of(2, port, *command(settings, tmp_path / "run"))
+    assert code == 1
+    assert len(told) == 1 and f"listens on port {port}" in told[0], told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of threads are read from /proc")
+def test_no_thread_of_the_group_is_left_when_the_program_ends(free_port, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from tudui_course import distributed\n"
+        "def threads():\n"
+        "    return [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "with distributed.joined():\n"
+        "    from tudui_course import run\n"  # the command line imports it late, too, and much of torch with it
+        "    print(*threads())\n"
+        "print(*threads())\n",
+        encoding="utf-8",
+    )
+    code, out, told = first_of(1, free_port, script)
+    assert code == 0, told
+    within, after = out.splitlines()
+    assert "gloo" in within and "gloo" not in after

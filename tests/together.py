@@ -1,5 +1,10 @@
-"""What test_distributed.py does in one process, and torchrun in several: `torchrun ... together.py FILE` writes it."""
+"""What test_distributed.py does in one process, and torchrun in several: `torchrun ... together.py FILE RUN SETTINGS`.
 
+It writes what it found to FILE, and trains the run in the folder RUN.
+"""
+
+import contextlib
+import io
 import json
 import sys
 from dataclasses import asdict
@@ -12,6 +17,7 @@ from tudui_course.data.loaders import InMemory
 from tudui_course.errors import DivergedError, InputError
 from tudui_course.loop import fit, train_one_epoch
 from tudui_course.recipe import FAST, SEED
+from tudui_course.settings import Settings
 
 CASES = {
     "float64": (SEED, "Tudui", torch.float64, 8),
@@ -107,6 +113,8 @@ def main():
         numbers[0] = distributed.rank()  # a private copy of the page is made
         results["written"] = distributed.everybody(int(numbers[0]))
         results["signal"] = distributed.largest(15 if distributed.rank() == 1 else 0)
+        with contextlib.redirect_stdout(io.StringIO()):
+            run.train(Settings(**json.loads(sys.argv[3])), sys.argv[2], resume=distributed.count() == 3)
         print(json.dumps("printed once"))
         if distributed.is_first():
             torch.save(results, sys.argv[1])

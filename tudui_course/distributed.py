@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # imported once there is a group, it would hold it, and its threads, to the very end
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -64,7 +65,7 @@ def joined() -> Iterator[None]:
     """Join the other processes if torchrun started this one; only the first prints to stdout.
 
     Raises:
-        LostError: the others didn't come in time, or one was lost later.
+        LostError: the others didn't come in time, the port is taken, or one was lost later.
         InputError: TUDUI_TIMEOUT is no number.
     """
     if not dist.is_torchelastic_launched():
@@ -77,7 +78,12 @@ def joined() -> Iterator[None]:
             backend, store=meet(seconds), rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]),
             timeout=timedelta(seconds=seconds),
         )  # fmt: skip
-    except (RuntimeError, TimeoutError):
+    except (RuntimeError, TimeoutError) as error:
+        if "EADDRINUSE" in str(error):
+            raise LostError(
+                f"another program on {platform.node()} listens on port {os.environ['MASTER_PORT']}: give torchrun "
+                "another --master-port, or --standalone, with which it looks for a free one."
+            ) from None
         raise LostError(
             f"{where()} didn't meet the others within {seconds:g} s at {os.environ['MASTER_ADDR']}:"
             f"{os.environ['MASTER_PORT']}: see that torchrun runs on every machine with the same --nnodes and "
@@ -254,7 +260,10 @@ def add_weighted(loader: ShareLoader, bucket: dist.GradBucket) -> torch.futures.
         gradients.mul_(loader.weight)
     else:
         gradients.zero_()  # the mean loss of no picture is NaN
-    return dist.all_reduce(gradients, async_op=True).get_future().then(lambda done: done.value()[0])
+    dist.all_reduce(gradients)  # not asynchronously: Python would be called back in a thread of the backend
+    done = torch.futures.Future()
+    done.set_result(gradients)
+    return done
 
 
 def same_random_state() -> None:
