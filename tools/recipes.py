@@ -8,6 +8,7 @@
 Runs that are finished (runs/recipes/*.json) are read, not repeated.
 """
 
+import functools
 import json
 import statistics
 import sys
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from results import DOCS, JPEG, MACHINE, SEEDS
 
 from tudui_course import doctor, plots, run
@@ -23,7 +25,7 @@ from tudui_course.errors import DivergedError
 from tudui_course.loop import fit
 from tudui_course.recipe import FAST, SEED, Recipe
 from tudui_course.resume import Progress
-from tudui_course.runtime import choose_precision, runs_dir
+from tudui_course.runtime import choose_device, choose_precision, runs_dir
 
 NORMALIZED = replace(SEED, normalize=True)
 MOMENTUM = replace(NORMALIZED, momentum=0.9)
@@ -79,7 +81,11 @@ SHORT = {
     f"short-{pictures}": Rung("", FAST, (0.05, 0.07, 0.1), epochs=1, pictures=pictures)
     for pictures in (12_500, 15_000, 17_500)
 }
+DEVICE = choose_device()
 KEPT_BACK = 5_000  # training pictures that trials don't train on, but are measured by
+
+
+pictures_of = functools.cache(read_data)
 
 
 def train(data: str, name: str, lr: float, seed: int, trial: bool) -> list[float]:
@@ -91,18 +97,18 @@ def train(data: str, name: str, lr: float, seed: int, trial: bool) -> list[float
     result = runs_dir() / "recipes" / f"{Path(data).name}-{kind}-{name}-{lr}-seed{seed}.json"
     if not result.is_file():
         rung = (LADDER | OTHERS | SHORT)[name]
-        train_set, test_set = read_data(data)
+        train_set, test_set = pictures_of(data)
         if trial:
             train_set, test_set = train_set.split(KEPT_BACK)
         parts = run.assemble(
             replace(rung.recipe, lr=lr), rung.network, train_set.first(rung.pictures), test_set, epochs=rung.epochs,
-            seed=seed, order=rung.order,
+            seed=seed, order=rung.order, device=str(DEVICE),
         )  # fmt: skip
         progress = Progress()
         try:
             fit(
-                parts.model, parts.loaders, parts.loss_fn, parts.optimizer, epochs=rung.epochs,
-                scheduler=parts.scheduler, precision=choose_precision("auto", "cpu"), progress=progress,
+                parts.model, parts.loaders, parts.loss_fn, parts.optimizer, DEVICE, epochs=rung.epochs,
+                scheduler=parts.scheduler, precision=choose_precision("auto", DEVICE), progress=progress,
             )  # fmt: skip
         except DivergedError as error:
             print(f"{name}, learning rate {lr}, seed {seed}: {error}", flush=True)
@@ -195,6 +201,11 @@ def plot(runs: dict[str, list[list[float]]], path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
+def card() -> str:
+    """The name of the GPU that is trained on; "" on a CPU."""
+    return f", on its {torch.cuda.get_device_name(DEVICE)}" if DEVICE.type == "cuda" else ""
+
+
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
@@ -212,8 +223,8 @@ def main() -> None:
         return
     results = {
         "data": "CIFAR-10" if data == "cifar10" else JPEG,
-        "machine": MACHINE.format(**doctor.machine()),
-        "precision": choose_precision("auto", "cpu"),
+        "machine": MACHINE.format(**doctor.machine()) + card(),
+        "precision": choose_precision("auto", DEVICE),
         "command": f"python tools/recipes.py {'cifar10' if data == 'cifar10' else 'DIR'}",
         "ladder": {name: rung.title for name, rung in LADDER.items()},
         "rates": rates,

@@ -1,0 +1,306 @@
+"""Show on a GPU what notebooks 04 and 09 say of it, and train there; write docs/gpu.json and gpu.md.
+
+python benchmarks/gpu.py DIR              DIR/train/<class>/* and DIR/test/<class>/*, or cifar10 (three minutes)
+python benchmarks/gpu.py DIR --quick      a smoke trial, into build/bench; without a GPU the CPU plays its part
+"""
+
+import argparse
+import functools
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+import torch
+from common import ROOT, in_turn, machine, summary
+from torch import Tensor, nn
+
+from tudui_course.checkpoint import newest_checkpoint
+from tudui_course.model import Tudui
+from tudui_course.runtime import autocast, choose_device, choose_precision, place, seed_everything
+
+GPU = choose_device()
+loss_fn = nn.CrossEntropyLoss()
+
+
+def wait() -> None:
+    """Until the GPU has done all that is in its queue."""
+    if GPU.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def batch_of(count: int, device: torch.device | str = GPU) -> tuple[Tensor, Tensor]:
+    """Random pictures and targets, the same on any device."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(count, 3, 32, 32, generator=generator)
+    return images.to(device), torch.randint(10, (count,), generator=generator).to(device)
+
+
+def exact(yes: bool) -> None:
+    """Compute float32 exactly, or, as is torch's default for convolutions, with TF32."""
+    torch.backends.cudnn.conv.fp32_precision = "ieee" if yes else "tf32"
+
+
+class Steps:
+    """Training steps on one batch; called, it makes `count` of them and gives the milliseconds of one.
+
+    Args:
+        batch: pictures a step.
+        device: where.
+        precision: "exact" (float32), "float32" as torch has it by default (TF32 in convolutions), or "bfloat16".
+        last: with channels last.
+        compiled: with torch.compile.
+        item: fetch the loss after each step.
+        hasty: look at the clock without waiting for the GPU.
+    """
+
+    def __init__(
+        self, batch: int, count: int, device: torch.device | str = GPU, precision: str = "float32", *,
+        last: bool = True, compiled: bool = False, item: bool = False, hasty: bool = False,
+    ) -> None:  # fmt: skip
+        self.count, self.device, self.precision, self.item, self.hasty = count, device, precision, item, hasty
+        self.images, self.targets = batch_of(batch, device)
+        seed_everything(0)
+        self.model = place(Tudui(), device) if last else Tudui().to(device)
+        self.forward = torch.compile(self.model.model1) if compiled else self.model
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 0.01)
+        started = time.perf_counter()
+        self.first_loss = self.step().item()
+        self.first_seconds = time.perf_counter() - started
+
+    def step(self) -> Tensor:
+        with autocast(self.device, "bfloat16" if self.precision == "bfloat16" else "float32"):
+            loss = loss_fn(self.forward(self.images), self.targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def __call__(self) -> float:
+        exact(self.precision == "exact")
+        self.step()
+        wait()
+        started = time.perf_counter()
+        for _ in range(self.count):
+            loss = self.step()
+            if self.item:
+                loss.item()
+        if not self.hasty:
+            wait()
+        ms = (time.perf_counter() - started) * 1000 / self.count
+        exact(False)
+        return ms
+
+
+def timed(variants: dict[str, Callable[[], float]], rounds: int) -> dict[str, dict]:
+    """Milliseconds by name, in turn."""
+    for variant in variants.values():
+        variant()
+    return {name: summary(values) for name, values in in_turn(variants, rounds).items()}
+
+
+def message(function: Callable[[], object]) -> str:
+    """The error that a function raises, as torch words it."""
+    try:
+        function()
+    except Exception as error:  # whatever it is: it is quoted
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return "no error"
+
+
+def errors() -> dict[str, str]:
+    """What is said where one of three things is forgotten, or a result isn't brought back."""
+    (images, targets), (images_there, targets_there) = batch_of(8, "cpu"), batch_of(8)
+    here, there = Tudui(), Tudui().to(GPU)
+    return {
+        "images": message(lambda: there(images)),
+        "network": message(lambda: here(images_there)),
+        "targets": message(lambda: loss_fn(there(images_there), targets)),
+        "numpy": message(lambda: there(images_there).detach().numpy()),
+        "optimizer": optimizer_first(images_there, targets_there),
+    }
+
+
+def optimizer_first(images: Tensor, targets: Tensor) -> str:
+    """Whether an optimizer follows a network that moves after it was built."""
+    model = Tudui()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    model.to(GPU)
+    losses = []
+    for _ in range(50):
+        loss = loss_fn(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}"
+
+
+def rounding() -> dict[str, float]:
+    """How far the first convolution, and a product of matrices, are off, relative to the largest number."""
+    images, _ = batch_of(64)
+    layer = Tudui().model1[0].to(GPU)
+    right = nn.functional.conv2d(images.double(), layer.weight.double(), layer.bias.double(), padding=2)
+    found = {}
+    for name in ("exact", "float32", "bfloat16"):
+        exact(name == "exact")
+        with torch.no_grad(), autocast(GPU, "bfloat16" if name == "bfloat16" else "float32"):
+            found[f"convolution, {name}"] = ((layer(images) - right).abs().max() / right.abs().max()).item()
+    exact(False)
+    one = torch.rand(512, 512, device=GPU)
+    found["product, float32"] = ((one @ one - one.double() @ one.double()).abs().max() / 512).item()
+    return found
+
+
+def moving(rounds: int) -> dict[str, dict]:
+    """Milliseconds to bring 512 pictures to the GPU: until they are there, and until the CPU goes on."""
+    images, _ = batch_of(512, "cpu")
+    pinned = images.pin_memory() if GPU.type == "cuda" else images
+
+    def move(images: Tensor, non_blocking: bool, hasty: bool) -> float:
+        wait()
+        started = time.perf_counter()
+        for _ in range(20):
+            images.to(GPU, non_blocking=non_blocking)
+        if not hasty:
+            wait()
+        return (time.perf_counter() - started) * 1000 / 20
+
+    kinds = {"ordinary": (images, False), "non_blocking": (images, True)}
+    kinds |= {"pinned": (pinned, False), "pinned, non_blocking": (pinned, True)}
+    variants = {name: functools.partial(move, *kind, False) for name, kind in kinds.items()}
+    variants |= {f"{name}: CPU goes on": functools.partial(move, *kind, True) for name, kind in kinds.items()}
+    return timed(variants, rounds)
+
+
+def train(data: str, folder: Path, *flags: str, torchrun: bool = False) -> dict:
+    """`tudui train`, or torchrun before it: seconds and test accuracy by epoch, and the weights at the end."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"] if torchrun else []
+    command = [sys.executable, *launcher, "-m", "tudui_course", "train", "--data", data, "--run-dir", str(folder)]
+    started = time.perf_counter()
+    done = subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    seconds = time.perf_counter() - started
+    checkpoint, _ = newest_checkpoint(folder)
+    return {
+        "seconds": seconds,
+        "epochs": [float(one) for one in re.findall(r"^epoch .* ([\d.]+) s$", done.stdout, re.MULTILINE)],
+        "accuracy": [row["test"]["correct"] / row["test"]["count"] for row in checkpoint["progress"]["history"]],
+        "weights": checkpoint["model"],
+    }
+
+
+def difference(one: dict, other: dict) -> float:
+    """The largest difference of a weight."""
+    pairs = ((one["weights"][name].cpu().double(), other["weights"][name].cpu().double()) for name in one["weights"])
+    return max((first - second).abs().max().item() for first, second in pairs)
+
+
+def same(data: str, folder: Path, limit: int) -> dict[str, float]:
+    """The largest difference of a weight after two epochs on the GPU: from ...
+
+    "again": the same command once more. "resumed": a run of one epoch, resumed for the second. "torchrun": one process
+    under torchrun, with NCCL. "CPU": the CPU's, in float32.
+    """
+    flags = ["--epochs", "2", "--limit", str(limit), "--precision", "float32"]
+    first = train(data, folder / "first", *flags)
+    train(data, folder / "resumed", *flags, "--epochs", "1")
+    return {
+        "again": difference(first, train(data, folder / "again", *flags)),
+        "resumed": difference(first, train(data, folder / "resumed", "--resume", "--epochs", "2")),
+        "torchrun": difference(first, train(data, folder / "torchrun", *flags, torchrun=True)),
+        "CPU": difference(first, train(data, folder / "cpu", *flags, "--device", "cpu")),
+    }
+
+
+def whole(data: str, folder: Path, quick: bool) -> dict[str, dict]:
+    """`tudui train` on all pictures: the lesson's recipe and the fast one on the GPU, an epoch of it on the CPU."""
+    runs = {
+        "lesson's recipe, GPU": ["--epochs", "10"],
+        "fast recipe, GPU": ["--recipe", "fast", "--epochs", "10"],
+        "fast recipe, GPU, batch of 512": ["--recipe", "fast", "--epochs", "10", "--batch-size", "512"],
+        "lesson's recipe, CPU": ["--epochs", "2", "--device", "cpu"],
+    }
+    more = ["--limit", "200"] if quick else []
+    found = {name: train(data, folder / str(row), *flags, *more) for row, (name, flags) in enumerate(runs.items())}
+    return {name: {key: one[key] for key in ("seconds", "epochs", "accuracy")} for name, one in found.items()}
+
+
+def measure(data: str, quick: bool) -> dict:
+    """All of it; see the functions."""
+    count, rounds, sizes = (2, 2, (64,)) if quick else (50, 5, (64, 512, 4096))
+    by_size = {
+        str(size): timed(
+            {
+                "CPU": Steps(size, max(2, count // 10), "cpu", choose_precision("auto", "cpu")),
+                **{name: Steps(size, count, precision=name) for name in ("exact", "float32", "bfloat16")},
+                "float32, usual layout": Steps(size, count, last=False),
+            },
+            rounds,
+        )
+        for size in sizes
+    }
+    fetching = {
+        "never": Steps(64, count),
+        "each step": Steps(64, count, item=True),
+        "never, by a hasty clock": Steps(4096 if not quick else 64, 20, hasty=True),
+        "never, by a patient clock": Steps(4096 if not quick else 64, 20),
+    }
+    results = {
+        "machine": machine(),
+        "gpu": torch.cuda.get_device_name(GPU) if GPU.type == "cuda" else str(GPU),
+        "cuda": torch.version.cuda,
+        "quick": quick,
+        "errors": errors(),
+        "rounding": rounding(),
+        "steps": by_size,
+        "item": timed(fetching, rounds),
+        "moving": moving(rounds),
+    }
+    if not quick:
+        compiled = {str(size): Steps(size, count, precision="bfloat16", compiled=True) for size in (64, 4096)}
+        results["compile"] = {
+            "first_seconds": compiled["64"].first_seconds,
+            "ms": timed(compiled, rounds),
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        results["same"] = same(data, Path(folder), 100 if quick else 5_000)
+        results["whole"] = whole(data, Path(folder), quick)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--quick", action="store_true", help="few steps and pictures; the figures mean nothing")
+    parser.add_argument("--out", type=Path, help="folder of the report (default: docs, with --quick build/bench)")
+    options = parser.parse_args()
+    if GPU.type == "cpu" and not options.quick:
+        sys.exit("No GPU that torch can use; `tudui doctor` says more.")
+    out = options.out or (ROOT / "build" / "bench" if options.quick else ROOT / "docs")
+    out.mkdir(parents=True, exist_ok=True)
+    results = measure(options.data, options.quick)
+    (out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write(results, out)
+
+
+def write(results: dict, out: Path) -> None:
+    """Write the report."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "benchmarks"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    report = environment.get_template("gpu.md.jinja").render(**results)
+    (out / "gpu.md").write_text(report + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
