@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jinja2
@@ -113,7 +114,7 @@ def message(function: Callable[[], object]) -> str:
     return "no error"
 
 
-def errors() -> dict[str, str]:
+def errors(quick: bool) -> dict[str, str]:
     """What is said where one of three things is forgotten, or a result isn't brought back."""
     (images, targets), (images_there, targets_there) = batch_of(8, "cpu"), batch_of(8)
     here, there = Tudui(), Tudui().to(GPU)
@@ -141,7 +142,7 @@ def optimizer_first(images: Tensor, targets: Tensor) -> str:
     return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}"
 
 
-def rounding() -> dict[str, float]:
+def rounding(quick: bool) -> dict[str, float]:
     """How far the first convolution, and a product of matrices, are off, relative to the largest number."""
     images, _ = batch_of(64)
     layer = Tudui().model1[0].to(GPU)
@@ -157,7 +158,7 @@ def rounding() -> dict[str, float]:
     return found
 
 
-def moving(rounds: int) -> dict[str, dict]:
+def moving(quick: bool) -> dict[str, dict]:
     """Milliseconds to bring 512 pictures to the GPU: until they are there, and until the CPU goes on."""
     images, _ = batch_of(512, "cpu")
     pinned = images.pin_memory() if GPU.type == "cuda" else images
@@ -175,7 +176,7 @@ def moving(rounds: int) -> dict[str, dict]:
     kinds |= {"pinned": (pinned, False), "pinned, non_blocking": (pinned, True)}
     variants = {name: functools.partial(move, *kind, False) for name, kind in kinds.items()}
     variants |= {f"{name}: CPU goes on": functools.partial(move, *kind, True) for name, kind in kinds.items()}
-    return timed(variants, rounds)
+    return timed(variants, 2 if quick else 5)
 
 
 def train(data: str, folder: Path, *flags: str, torchrun: bool = False) -> dict:
@@ -202,77 +203,78 @@ def difference(one: dict, other: dict) -> float:
     return max((first - second).abs().max().item() for first, second in pairs)
 
 
-def same(data: str, folder: Path, limit: int) -> dict[str, float]:
-    """The largest difference of a weight after two epochs on the GPU: from ...
+def same(quick: bool) -> dict[str, float]:
+    """The largest difference of a weight after two epochs of Pictograms on the GPU: from ...
 
     "again": the same command once more. "resumed": a run of one epoch, resumed for the second. "torchrun": one process
     under torchrun, with NCCL. "CPU": the CPU's, in float32.
     """
-    flags = ["--epochs", "2", "--limit", str(limit), "--precision", "float32"]
-    first = train(data, folder / "first", *flags)
-    train(data, folder / "resumed", *flags, "--epochs", "1")
-    return {
-        "again": difference(first, train(data, folder / "again", *flags)),
-        "resumed": difference(first, train(data, folder / "resumed", "--resume", "--epochs", "2")),
-        "torchrun": difference(first, train(data, folder / "torchrun", *flags, torchrun=True)),
-        "CPU": difference(first, train(data, folder / "cpu", *flags, "--device", "cpu")),
-    }
+    flags = ["--epochs", "2", "--limit", "200" if quick else "5000", "--precision", "float32"]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+        start = functools.partial(pool.submit, train, "pictograms")
+        folder = Path(name)
+        half = start(folder / "resumed", *flags, "--epochs", "1")
+        first = start(folder / "first", *flags)
+        others = {
+            "again": start(folder / "again", *flags),
+            "torchrun": start(folder / "torchrun", *flags, torchrun=True),
+            "CPU": start(folder / "cpu", *flags, "--device", "cpu"),
+        }
+        half.result()
+        others["resumed"] = start(folder / "resumed", "--resume", "--epochs", "2")
+        return {name: difference(first.result(), other.result()) for name, other in others.items()}
 
 
-def whole(data: str, folder: Path, quick: bool) -> dict[str, dict]:
-    """`tudui train` on all pictures: the lesson's recipe and the fast one on the GPU, an epoch of it on the CPU."""
+def whole(data: str, quick: bool) -> dict[str, dict]:
+    """`tudui train` on all pictures, on the GPU with both recipes and on the CPU."""
     runs = {
-        "lesson's recipe, GPU": ["--epochs", "10"],
-        "fast recipe, GPU": ["--recipe", "fast", "--epochs", "10"],
-        "fast recipe, GPU, batch of 512": ["--recipe", "fast", "--epochs", "10", "--batch-size", "512"],
-        "lesson's recipe, CPU": ["--epochs", "2", "--device", "cpu"],
+        "fast, GPU": ["--recipe", "fast", "--epochs", "10"],
+        "fast, GPU, batch of 512": ["--recipe", "fast", "--epochs", "10", "--batch-size", "512"],
+        "fast, CPU": ["--recipe", "fast", "--epochs", "2", "--device", "cpu"],
     }
     more = ["--limit", "200"] if quick else []
-    found = {name: train(data, folder / str(row), *flags, *more) for row, (name, flags) in enumerate(runs.items())}
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: train(data, Path(folder) / name, *flags, *more) for name, flags in runs.items()}
     return {name: {key: one[key] for key in ("seconds", "epochs", "accuracy")} for name, one in found.items()}
 
 
-def measure(data: str, quick: bool) -> dict:
-    """All of it; see the functions."""
-    count, rounds, sizes = (2, 2, (64,)) if quick else (50, 5, (64, 512, 4096))
-    by_size = {
-        str(size): timed(
-            {
-                "CPU": Steps(size, max(2, count // 10), "cpu", choose_precision("auto", "cpu")),
-                **{name: Steps(size, count, precision=name) for name in ("exact", "float32", "bfloat16")},
-                "float32, usual layout": Steps(size, count, last=False),
-            },
-            rounds,
-        )
-        for size in sizes
-    }
-    fetching = {
-        "never": Steps(64, count),
-        "each step": Steps(64, count, item=True),
-        "never, by a hasty clock": Steps(4096 if not quick else 64, 20, hasty=True),
-        "never, by a patient clock": Steps(4096 if not quick else 64, 20),
-    }
-    results = {
-        "machine": machine(),
-        "gpu": torch.cuda.get_device_name(GPU) if GPU.type == "cuda" else str(GPU),
-        "cuda": torch.version.cuda,
-        "quick": quick,
-        "errors": errors(),
-        "rounding": rounding(),
-        "steps": by_size,
-        "item": timed(fetching, rounds),
-        "moving": moving(rounds),
-    }
-    if not quick:
-        compiled = {str(size): Steps(size, count, precision="bfloat16", compiled=True) for size in (64, 4096)}
-        results["compile"] = {
-            "first_seconds": compiled["64"].first_seconds,
-            "ms": timed(compiled, rounds),
-        }
-    with tempfile.TemporaryDirectory() as folder:
-        results["same"] = same(data, Path(folder), 100 if quick else 5_000)
-        results["whole"] = whole(data, Path(folder), quick)
-    return results
+def by_size(quick: bool) -> dict[str, dict]:
+    """Milliseconds of a step by batch size, on the CPU and on the GPU in several precisions."""
+    count, rounds, found = (2, 2, {}) if quick else (30, 5, {})
+    for size in (64,) if quick else (64, 512, 4096):
+        variants = {"CPU": Steps(size, max(2, count // (size // 8)), "cpu", choose_precision("auto", "cpu"))}
+        variants |= {name: Steps(size, count, precision=name) for name in ("exact", "float32", "bfloat16")}
+        variants["float32, usual layout"] = Steps(size, count, last=False)
+        found[str(size)] = timed(variants, rounds)
+    return found
+
+
+def fetching(quick: bool) -> dict[str, dict]:
+    """Milliseconds of a step with and without `.item()`, and by a clock that doesn't wait for the GPU."""
+    large = 64 if quick else 4096
+    variants = {
+        "never": Steps(64, 50), "each step": Steps(64, 50, item=True),
+        "hasty clock": Steps(large, 20, hasty=True), "patient clock": Steps(large, 20),
+    }  # fmt: skip
+    return timed(variants, 2 if quick else 5)
+
+
+def compiling(quick: bool) -> dict:
+    """torch.compile: seconds of the first step, milliseconds of the others."""
+    variants = {str(size): Steps(size, 30, compiled=True) for size in ((64,) if quick else (64, 4096))}
+    return {"first_seconds": variants["64"].first_seconds, "ms": timed(variants, 5)}
+
+
+def about(quick: bool) -> dict:
+    """The machine, and the GPU."""
+    name = torch.cuda.get_device_name(GPU) if GPU.type == "cuda" else str(GPU)
+    return {**machine(), "gpu": name, "cuda": torch.version.cuda, "quick": quick}
+
+
+PARTS = {
+    "about": about, "errors": errors, "rounding": rounding, "steps": by_size, "item": fetching, "moving": moving,
+    "same": same, "whole": whole, "compile": compiling,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -285,8 +287,12 @@ def main() -> None:
         sys.exit("No GPU that torch can use; `tudui doctor` says more.")
     out = options.out or (ROOT / "build" / "bench" if options.quick else ROOT / "docs")
     out.mkdir(parents=True, exist_ok=True)
-    results = measure(options.data, options.quick)
-    (out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    results = {}
+    for name, part in PARTS.items():
+        started = time.perf_counter()
+        results[name] = part(options.data, options.quick) if part is whole else part(options.quick)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        (out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write(results, out)
 
 
