@@ -21,6 +21,7 @@ import torch
 from common import ROOT, in_turn, machine, summary
 from torch import Tensor, nn
 
+from tudui_course import plots
 from tudui_course.checkpoint import newest_checkpoint
 from tudui_course.model import Tudui
 from tudui_course.runtime import autocast, choose_device, choose_precision, place, seed_everything
@@ -279,16 +280,16 @@ PARTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
+    parser.add_argument("data", nargs="?")
     parser.add_argument("--quick", action="store_true", help="few steps and pictures; the figures mean nothing")
     parser.add_argument("--out", type=Path, help="folder of the report (default: docs, with --quick build/bench)")
     options = parser.parse_args()
-    if GPU.type == "cpu" and not options.quick:
+    if options.data and GPU.type == "cpu" and not options.quick:
         sys.exit("No GPU that torch can use; `tudui doctor` says more.")
     out = options.out or (ROOT / "build" / "bench" if options.quick else ROOT / "docs")
     out.mkdir(parents=True, exist_ok=True)
-    results = {}
-    for name, part in PARTS.items():
+    results = {} if options.data else json.loads((out / "gpu.json").read_text(encoding="utf-8"))
+    for name, part in PARTS.items() if options.data else ():
         started = time.perf_counter()
         results[name] = part(options.data, options.quick) if part is whole else part(options.quick)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
@@ -304,8 +305,35 @@ def write(results: dict, out: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    report = environment.get_template("gpu.md.jinja").render(**results)
-    (out / "gpu.md").write_text(report + "\n", encoding="utf-8")
+    (out / "gpu.md").write_text(environment.get_template("gpu.md.jinja").render(**results) + "\n", encoding="utf-8")
+    plot(results["steps"], out / "gpu.png")
+
+
+def plot(steps: dict[str, dict], path: Path) -> None:
+    """Milliseconds of a step by batch size."""
+    figure, ax = plots.plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+    for name, colour in {"CPU": "tab:gray", "float32": plots.BLUE, "bfloat16": "tab:purple"}.items():
+        label = name if name == "CPU" else f"GPU, {name}"
+        ax.plot(
+            [int(size) for size in steps],
+            [one[name]["median"] for one in steps.values()],
+            "o-",
+            color=colour,
+            label=label,
+        )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="pictures a batch",
+        ylabel="ms a training step",
+        xticks=[int(size) for size in steps],
+    )
+    ax.set_xticklabels(steps)
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ PAGES = (
     "results",
     "recipes",
     "bench",
+    "gpu",
     "files",
     "promises",
     "teaching",
