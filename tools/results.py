@@ -129,7 +129,7 @@ def main() -> None:
     print(table(results))
 
 
-REPORT = """# 课程的配方，再跑几遍 · The lesson's recipe, run again
+REPORT = """# 原课程的配方，再跑几遍 · The lesson's recipe, run again
 
 SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种子。
 
@@ -141,14 +141,14 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 | 机器 · machine | {machine} |
 | 命令 · command | `{command}` |
 
-课程没有打乱训练集：CIFAR-10 的图片本来就次序混杂，每一轮都按同一个次序走。“固定次序”也是这样，只是每个种子另取
-一个混杂的次序。“打乱”是每轮换一个次序，不满的最后一批不用：这是本课程教的做法，也是 `tudui train` 的默认做法。
+原课程没有打乱训练集：CIFAR-10 的图片本来就次序混杂，每一轮都按同一个次序走。“固定次序”也是这样，只是每个种子
+另取一个混杂的次序。“打乱”是每轮换一个次序，不满的最后一批不用：这是本课程教的做法，也是 `tudui train` 的默认做法。
 
 > The lesson doesn't shuffle: CIFAR-10's pictures lie in a mixed order anyway, and each epoch goes through them in that
 > one order. So does *fixed order*, with another mixed order for each seed. *Shuffled* takes a new order in each epoch
 > and leaves out a last batch that isn't full, which is what the course teaches and `tudui train` does by default.
 
-图：测试损失与测试正确率随轮次的变化，线是三个种子的平均，色带从最小到最大，黑色虚线是课程打印的数字。
+图：测试损失与测试正确率随轮次的变化，线是三个种子的平均，色带从最小到最大，黑色虚线是原课程打印的数字。
 
 > The figure: test loss and test accuracy by epoch; lines are means of three seeds, bands reach from the least to the
 > most, and the dashed black line is what the lesson prints.
@@ -157,7 +157,7 @@ SGD，学习率 0.01，批大小 64，10 轮，float32，各用三个随机种�
 
 {table}
 
-± 是三个种子的标准差。损失之和是 157 个批次平均损失相加，和课程一样；课程一列取自它的笔记第 10 节，用的是官方文件。
+± 是三个种子的标准差。损失之和照原课程，是 157 个批次平均损失相加；原课程的两列取自它的笔记第 10 节，用的是官方文件。
 
 > ± is the standard deviation of three seeds. The loss sum adds up 157 batch means, as the lesson does; the lesson's
 > column is what its note prints in section 10, on the official files.

@@ -193,7 +193,7 @@ def train_step_without_zero_grad(model, images: Tensor, targets: Tensor, optimiz
 
 @torch.no_grad()
 def evaluate_without_eval(model: nn.Module, batches: Batches) -> tuple[float, float]:
-    """The network is measured in train mode."""
+    """The network is measured in training mode."""
     loss, correct, count = 0.0, 0, 0
     for images, targets in batches:
         logits = model(images)

@@ -212,7 +212,7 @@ def state(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, nn.Module):
-        mode = Words("train mode" if value.training else "eval mode")
+        mode = Words("training mode" if value.training else "evaluation mode")
         trainable = Words(all(parameter.requires_grad for parameter in value.parameters()))
         return {"mode": mode, "requires_grad": trainable, **state(value.state_dict())}
     if isinstance(value, dict):

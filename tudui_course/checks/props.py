@@ -19,7 +19,7 @@ class Batches(list):
 
 
 class Watched(nn.Module):
-    """A network that notes of each call whether it was in train mode, and whether gradients were recorded."""
+    """A network that notes of each call whether it was in training mode, and whether gradients were recorded."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()

@@ -169,7 +169,7 @@ def see_training(model, answer, folder):
     still = len({one.weights for one in taught}) == 1
     yield "2 训练：权重没有变 · 2 training: the weights haven't changed", still, False
     modes = [one.training for one in taught]
-    yield "2 训练：网络不在训练模式 · 2 training: the network wasn't in train mode", not all(modes), False
+    yield "2 训练：网络不在训练模式 · 2 training: the network wasn't in training mode", not all(modes), False
     piled = gradient is not None and same(gradient, model.piled, within=1e-4)
     yield "2 训练：梯度从来没有清零 · 2 training: the gradients were never cleared", piled, False
     sentence = "2 训练：3 轮之后正确率还不到 0.6 · 2 training: after 3 epochs the accuracy is still below 0.6"
@@ -181,7 +181,7 @@ def see_test(model, answer, folder):
     tested = model.tested()
     yield "3 测试：没有用到测试图 · 3 test: no test picture was used", not tested, False
     modes, recorded = [one.training for one in tested], [one.recorded for one in tested]
-    yield "3 测试：网络不在测试模式 · 3 test: the network wasn't in eval mode", any(modes), False
+    yield "3 测试：网络不在评估模式 · 3 test: the network wasn't in evaluation mode", any(modes), False
     yield "3 测试：记录了计算图 · 3 test: the graph was recorded", any(recorded), False
     yield "3 测试：返回的正确率 · 3 test: the accuracy returned", answer, share_right(model)
 

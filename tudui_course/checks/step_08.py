@@ -25,7 +25,7 @@ def running_after(batches, momentum):
 
 
 def observe():
-    """Try it: what has changed after a batch in train mode under no_grad."""
+    """Try it: what has changed after a batch in training mode under no_grad."""
     model = TuduiNorm().train()
     before = state(model.state_dict())
     with torch.no_grad():
@@ -38,7 +38,7 @@ def observe():
 
 
 def judge_test(test_accuracy):
-    """A network in train mode and one in eval mode, right on about two thirds of 40 pictures."""
+    """A network in training mode and one in evaluation mode, right on about two thirds of 40 pictures."""
     for training in (True, False):
         generator = torch.Generator().manual_seed(8)
         model = Watched(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3))
@@ -52,17 +52,17 @@ def judge_test(test_accuracy):
         model.modes.clear()
         model.recorded.clear()
         answer = call(test_accuracy, model, Batches(images, targets, 16))
-        came, left = (("训练模式", "train mode"), ("测试模式", "eval mode"))[:: 1 if training else -1]
+        came, left = (("训练模式", "training mode"), ("评估模式", "evaluation mode"))[:: 1 if training else -1]
         case = f"来时是{came[0]}，%s · it came in {came[1]}, %s"
         yield case % ("没有用到网络", "the network was never called"), not model.modes, False
-        yield case % ("是在训练模式下测试的", "the network was tested in train mode"), any(model.modes), False
+        yield case % ("是在训练模式下测试的", "the network was tested in training mode"), any(model.modes), False
         yield case % ("记录了梯度", "the computation was recorded for gradients"), any(model.recorded), False
         yield case % ("正确率", "the accuracy"), answer, right / 40
         yield case % (f"走时是{left[0]}", f"and was left in {left[1]}"), model.training != training, False
 
 
 def judge_loop(train_and_test):
-    """Three epochs on a network that comes in eval mode, beside a loop of our own."""
+    """Three epochs on a network that comes in evaluation mode, beside a loop of our own."""
     generator = torch.Generator().manual_seed(9)
     images, targets = torch.randn(40, 6, generator=generator), torch.randint(0, 3, (40,), generator=generator)
     train_loader, test_loader = Batches(images[:24], targets[:24], 8), Batches(images[24:], targets[24:], 6)

@@ -76,7 +76,7 @@ def batch_facts(what, answer, expected):
 
 
 def judge_top3(top3):
-    """Networks of ten, five and three classes, each handed over in train mode."""
+    """Networks of ten, five and three classes, each handed over in training mode."""
     for count, seed in ((10, 0), (5, 1), (3, 2)):
         torch.default_generator.manual_seed(seed)
         model = Watched(nn.BatchNorm2d(3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * 32 * 32, count))
@@ -90,7 +90,7 @@ def judge_top3(top3):
             yield f"{count} 类 · {count} classes", answer, expected
             return
         yield "你的函数没有用到网络 · your function never called the network", not model.modes, False
-        yield "网络是在训练模式下回答的 · the network answered in train mode", any(model.modes), False
+        yield "网络是在训练模式下回答的 · the network answered in training mode", any(model.modes), False
         yield "记录了梯度 · gradients were recorded", any(model.recorded), False
         yield f"{count} 类里报了几对 · pairs, out of {count} classes", len(answer), 3
         names, right = ([str(pair[0]) for pair in pairs if isinstance(pair, list | tuple) and pair]

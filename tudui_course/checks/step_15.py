@@ -62,7 +62,7 @@ def judge_make_optimizer(make_optimizer):
 
 
 def judge_evaluate(evaluate):
-    """Three batches, the last one smaller, through a network with BatchNorm and Dropout that comes in train mode."""
+    """Three batches, the last one smaller, through a network with BatchNorm and Dropout that comes in training mode."""
     images, targets = torch.randn(10, 6) * 3 + 1, torch.arange(10) % 3
     model = Watched(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
     linear, norm, _, last = model.layers
@@ -73,7 +73,7 @@ def judge_evaluate(evaluate):
         logits = last((linear(images) - norm.running_mean) * scale)
     losses = -logits.log_softmax(1)[torch.arange(10), targets]
     pair = required(call(evaluate, model, Batches(images, targets, 4)), tuple, "损失和正确率", "loss and accuracy")
-    yield "有的批次是在训练模式下测的 · some batches were measured in train mode", any(model.modes), False
+    yield "有的批次是在训练模式下测的 · some batches were measured in training mode", any(model.modes), False
     yield "测试时还在记录计算图 · graphs were recorded while testing", any(model.recorded), False
     loss, accuracy = pair
     loss = loss.item() if isinstance(loss, Tensor) else loss

@@ -25,7 +25,7 @@ def pictures(count, seed):
 
 
 def watched(seed):
-    """A network with BatchNorm, in eval mode, whose running mean is off."""
+    """A network with BatchNorm, in evaluation mode, whose running mean is off."""
     torch.default_generator.manual_seed(seed)
     model = Watched(nn.BatchNorm1d(6), nn.Linear(6, 3)).eval()
     model.layers[0].running_mean += 1.5
@@ -55,14 +55,14 @@ def judge_epoch(train_one_epoch):
         answer = call(train_one_epoch, model, loader, nn.CrossEntropyLoss(), optimizer)
         weights, right = (parameters_to_vector(one.parameters()).detach() for one in (model.layers, reference))
         yield "没有用到网络 · the network was never called", not model.modes, False
-        yield "网络不在训练模式 · the network wasn't in train mode", not all(model.modes), False
+        yield "网络不在训练模式 · the network wasn't in training mode", not all(model.modes), False
         yield "权重没有变 · the weights haven't changed", torch.equal(weights, start), False
         yield in_batches(count, size, "权重 · the weights"), weights, right
         yield in_batches(count, size, "每张图的平均损失 · the mean loss of a picture"), answer, sum(losses) / count
 
 
 def judge_evaluate(evaluate):
-    """A test set whose last batch is smaller, and one of full batches; the network comes in train mode."""
+    """A test set whose last batch is smaller, and one of full batches; the network comes in training mode."""
     for count, size in ((20, 8), (12, 4)):
         images, targets = pictures(count, seed=2 * count)
         model = watched(seed=size).train()
@@ -72,7 +72,7 @@ def judge_evaluate(evaluate):
         before = state(model.layers.state_dict())
         answer = call(evaluate, model, Batches(images, targets, size))
         yield "没有用到网络 · the network was never called", not model.modes, False
-        yield "网络不在测试模式 · the network wasn't in eval mode", any(model.modes), False
+        yield "网络不在评估模式 · the network wasn't in evaluation mode", any(model.modes), False
         yield "记录了计算图 · the graph was recorded", any(model.recorded), False
         yield "网络变了 · the network has changed", not same(state(model.layers.state_dict()), before, within=0), False
         right = (answers == targets).double().mean().item()
