@@ -245,6 +245,16 @@ def test_a_taken_port_is_named_in_one_sentence(settings, tmp_path):
     assert len(told) == 1 and f"listens on port {port}" in told[0], told
 
 
+def test_torchrun_says_at_once_that_the_port_is_taken(tmp_path):
+    """As README and notebook 12 tell it: torch's own words, which may change."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+        port = taken.getsockname()[1]
+        flags = "--nnodes=2", "--rdzv-backend=c10d", "--rdzv-conf=is_host=1", f"--rdzv-endpoint=localhost:{port}"
+        process = python("-m", "torch.distributed.run", *flags, tmp_path / "never_run.py")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "EADDRINUSE" in err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the names of threads are read from /proc")
 def test_no_thread_of_the_group_is_left_when_the_program_ends(free_port, tmp_path):
     script = tmp_path / "script.py"
