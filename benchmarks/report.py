@@ -22,18 +22,18 @@ PEERS = {
     "ignite": "PyTorch-Ignite",
 }
 PATHS = {
-    "seed": ("课程的读法", "the lesson's data path"),
+    "seed": ("原课程的读法", "the lesson's data path"),
     "ours": ("我们的读法", "our data path"),
     "layout": ("我们的读法和内存排列", "our data path and layout"),
 }
 TITLES = {  # a letter to speak of it, Chinese, English
-    "seed": ("a ", "课程的写法", "the lesson's way"),
+    "seed": ("a ", "原课程的写法", "the lesson's way"),
     "float32": ("b ", "我们的，`float32`", "ours, `--precision float32`"),
     "auto": ("c ", "我们的，`auto`", "ours, `--precision auto`"),
     "bare-seed": ("e ", "裸循环，默认的内存排列", "bare loop, default layout"),
     "bare-float32": ("e ", "裸循环，`float32`", "bare loop, `float32`"),
     "bare-auto": ("e ", "裸循环，`auto`", "bare loop, `auto`"),
-    "data-seed": ("", "只读数据，课程的读法", "data alone, the lesson's path"),
+    "data-seed": ("", "只读数据，原课程的读法", "data alone, the lesson's path"),
     "data-ours": ("", "只读数据，我们的读法", "data alone, our path"),
 } | {
     f"{library}-{path}": (f"d {name}", f"，{chinese}", english)

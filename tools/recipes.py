@@ -59,7 +59,7 @@ class Rung(NamedTuple):
 
 
 LADDER = {
-    "seed": Rung("课程的配方 · the lesson's recipe", SEED, (0.01,), "fixed"),
+    "seed": Rung("原课程的配方 · the lesson's recipe", SEED, (0.01,), "fixed"),
     "rate": Rung("学习率重新选 · learning rate chosen anew", SEED, (0.02, 0.05), "fixed"),
     "shuffled": Rung("每轮打乱，不要不满的批次 · shuffled in each epoch, full batches only", SEED, ()),
     "normalized": Rung("归一化 · normalized pictures", NORMALIZED, (0.01, 0.02, 0.05)),
