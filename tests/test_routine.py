@@ -33,7 +33,8 @@ def test_with_generators_of_its_own_a_schedule_and_every_step_logged(capsys):
             order.set_state(saved["order"])
             torch.set_rng_state(saved["random"])
             done, step = saved["done"], saved["step"]
-        writer = SummaryWriter(folder)  # never closed
+        writer = SummaryWriter(folder, purge_step=step + 1)  # never closed
+        accuracy = saved["accuracy"] if resume else 0.0
         for epoch in range(done, epochs):
             model.train()
             for images, targets in train_loader:
@@ -52,6 +53,7 @@ def test_with_generators_of_its_own_a_schedule_and_every_step_logged(capsys):
             print("epoch", epoch, accuracy)
             saved = {name: part.state_dict() for name, part in parts.items()}
             saved |= {"order": order.get_state(), "random": torch.get_rng_state(), "done": epoch + 1, "step": step}
+            saved["accuracy"] = accuracy
             torch.save(saved, folder / "checkpoint.pth")
         return accuracy
 
@@ -82,7 +84,7 @@ NAMED = {  # what is wrong -> what is said; none of it has a mistake of its own 
         "= evaluate(model, train_loader)",
     ): "the training pictures weren't trained on",
     ("lr=0.02", "lr=0.02, maximize=True"): "after 3 epochs the accuracy is still below 0.6",
-    ("            accuracy = evaluate(model, test_loader)", "            accuracy = 0.8"): "no test picture was used",
+    ("evaluate(model, test_loader)", "0.8"): "no test picture was used",
     ('"model": model.state_dict()', '"network": model.state_dict()'): 'there is no "model" in the file',
     (
         "            torch.save(saved, path)",
@@ -90,9 +92,15 @@ NAMED = {  # what is wrong -> what is said; none of it has a mistake of its own 
     ): "the weights after the last",
     ('"train_loss", loss, epoch', '"train_loss", loss, 0'): "the steps of train_loss don't go on rising",
     ('"test_accuracy", accuracy, epoch', '"test_accuracy", accuracy / 2, epoch'): "the last value of test_accuracy",
-    ("return accuracy", "return torch.tensor(accuracy)"): "make it a plain number with .item()",
-    ("return accuracy", "pass"): "Your function returned nothing",
+    ("return evaluate(model, test_loader)", "return torch.tensor(accuracy)"): "make it a plain number with .item()",
+    ("return evaluate(model, test_loader)", "pass"): "Your function returned nothing",
     ("folder, epochs, resume=False):", "folder, epochs):\n    resume = False"): "TypeError: .*6 resuming: resume=True",
+    ("return evaluate(model, test_loader)", "last = accuracy; return last"): "a variable made inside it has no value",
+    (
+        "return evaluate(model, test_loader)",
+        "return [value for value in [locals().get('accuracy')] if value][0]",
+    ): "IndexError: .*6 resuming: resume=True once all is done",
+    ("return evaluate(model, test_loader)", "return accuracy if first < epochs else 0"): "returned once all is done",
     ('saved["optimizer"]', 'saved["optimiser"]'): "Your code raised an error: KeyError: 'optimiser' .6 resuming",
 }
 

@@ -244,3 +244,16 @@ def see_resumed(train, model, answer, whole, stopped):
         yield f"6 接着训练：断电之前的 {tag} 丢了 · 6 resuming: {tag} from before the power cut is lost", lost, False
         steps, right = (sorted({step for step, _ in found.get(tag, [])}) for found in (after, expected))
         yield f"6 接着训练：{tag} 的步数 · 6 resuming: the steps of {tag}", steps, right
+    yield from see_resumed_at_the_end(train, answer, stopped)
+
+
+def see_resumed_at_the_end(train, answer, folder):
+    """Piece 6, last: one more call that is to go on where all epochs are done already."""
+    model, again = run(train, folder, 2, True)
+    unset = isinstance(again, UnboundLocalError)
+    yield "6 接着训练：全部练完之后，再 resume=True 就报错 · 6 resuming: an error once all is done", unset, False
+    if isinstance(again, Exception):
+        yield "6 接着训练：全部练完之后，再 resume=True · 6 resuming: resume=True once all is done", again, None
+    trained = len(model.taught())
+    yield "6 接着训练：练完之后又练了几步 · 6 resuming: steps trained once all is done", trained, 0
+    yield "6 接着训练：练完之后返回的正确率 · 6 resuming: the accuracy returned once all is done", again, answer
