@@ -290,10 +290,12 @@ REPORT = """# 更好的配方 · A better recipe
 ## 学习率是怎么选的 · How the learning rates were chosen
 
 训练图片里留出 {kept_back} 张，不拿来训练，只用来比较。下表是在这些图片上的正确率，十轮，种子 0；粗的是选中的。
-只有一个种子，所以相差不到 0.01 的说明不了什么。测试集上什么也没有挑。“每轮打乱”沿用上一行的学习率。
+只有一个种子，所以相差不到 0.01 的说明不了什么；选中的要是最边上的那个值，更好的也许还在外面。0 是练着练着发散了。
+测试集上什么也没有挑。“每轮打乱”沿用上一行的学习率。
 
 > {kept_back} of the training pictures were kept back, not trained on, only compared by. The table has the accuracy on
-> them after ten epochs, seed 0; bold is what was chosen. With one seed, differences under 0.01 say little. Nothing was
+> them after ten epochs, seed 0; bold is what was chosen. With one seed, differences under 0.01 say little; where the
+> chosen rate is the last of those tried, a better one may lie beyond. 0 stands for a training that diverged. Nothing was
 > chosen on the test set. *Shuffled* takes the rate of the row before it.
 
 {trial_table}
