@@ -295,8 +295,8 @@ REPORT = """# 更好的配方 · A better recipe
 
 > {kept_back} of the training pictures were kept back, not trained on, only compared by. The table has the accuracy on
 > them after ten epochs, seed 0; bold is what was chosen. With one seed, differences under 0.01 say little; where the
-> chosen rate is the last of those tried, a better one may lie beyond. 0 stands for a training that diverged. Nothing was
-> chosen on the test set. *Shuffled* takes the rate of the row before it.
+> chosen rate is the last of those tried, a better one may lie beyond. 0 stands for a training that diverged. Nothing
+> was chosen on the test set. *Shuffled* takes the rate of the row before it.
 
 {trial_table}
 """
