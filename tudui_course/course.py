@@ -14,7 +14,7 @@ from tudui_course.runtime import checkout, short_path
 
 RECORD = ".tudui_course.json"  # in the folder: a digest of each notebook as it was written there
 PAGES = [f"{name}.{kind}" for name in ("results", "recipes") for kind in ("md", "png", "json")]
-PAGES += ["tensorboard.png", "tensorboard_hparams.png", "files.md"]  # notebooks use these
+PAGES += ["tensorboard.png", "tensorboard_hparams.png", "files.md", "gpu.md", "gpu.png"]  # notebooks use these
 
 
 def course_files() -> Path:
