@@ -200,7 +200,9 @@ def test_a_run_stopped_within_an_epoch_goes_on_with_one_process_and_then_with_th
 
 
 def test_a_run_that_ended_goes_on_with_one_process_and_then_with_three(several, chain, undisturbed):
-    if several[0] == 3:
+    if several[0] == 2:
+        assert read_checkpoint(chain / "tudui_2.pth")["progress"]["step"] == 27
+    else:
         assert_same_end(chain, undisturbed)
 
 
@@ -238,7 +240,7 @@ def test_a_worker_that_never_comes_is_named_in_one_sentence(settings, free_port,
 
 
 def test_a_taken_port_is_named_in_one_sentence(settings, tmp_path):
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, _, told = first_of(2, port, *command(settings, tmp_path / "run"))
     assert code == 1
@@ -247,9 +249,9 @@ def test_a_taken_port_is_named_in_one_sentence(settings, tmp_path):
 
 def test_torchrun_says_at_once_that_the_port_is_taken(tmp_path):
     """As README and notebook 12 tell it: torch's own words, which may change."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        flags = "--nnodes=2", "--rdzv-backend=c10d", "--rdzv-conf=is_host=1", f"--rdzv-endpoint=localhost:{port}"
+        flags = "--nnodes=2", "--rdzv-backend=c10d", "--rdzv-conf=is_host=1", f"--rdzv-endpoint=127.0.0.1:{port}"
         process = python("-m", "torch.distributed.run", *flags, tmp_path / "never_run.py")
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "EADDRINUSE" in err
