@@ -23,6 +23,7 @@ from tudui_course.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun is tried on Linux and macOS only")
 HERE = Path(__file__).parent
+EPOCHS = 11
 
 
 def torchrun(count, *arguments, restarts=0, **options):
@@ -45,7 +46,7 @@ def python(*arguments, env=None):
 
 @pytest.fixture(scope="module")
 def settings(pictures):
-    return Settings(str(pictures), epochs=14, batch_size=6, lr=0.01, order="fixed", precision="float32")
+    return Settings(str(pictures), epochs=EPOCHS, batch_size=6, lr=0.01, order="fixed", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_a_signal_in_one_is_known_to_all_and_only_the_first_prints(several):
 def undisturbed(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     run.train(settings, folder)
-    return read_checkpoint(folder / "tudui_13.pth")
+    return read_checkpoint(folder / f"tudui_{EPOCHS - 1}.pth")
 
 
 def command(settings, folder, *more):
@@ -163,11 +164,11 @@ def workers(process):
 
 
 def assert_same_end(folder, undisturbed):
-    end = read_checkpoint(folder / "tudui_13.pth")
+    end = read_checkpoint(folder / f"tudui_{EPOCHS - 1}.pth")
     assert end["progress"]["step"] == undisturbed["progress"]["step"]
     assert largest_difference(end["model"], undisturbed["model"]) < 1e-4
     counts = [record["train"]["count"] for record in end["progress"]["history"]]
-    assert counts == [51] * 14
+    assert counts == [51] * EPOCHS
 
 
 def newest_step(folder):
@@ -183,8 +184,8 @@ def free_port():
 def test_a_run_stopped_within_an_epoch_goes_on_with_one_process_and_then_with_three(settings, undisturbed, tmp_path):
     folder, steps = tmp_path / "run", []
     for start, wanted, number in [
-        (lambda: torchrun(2, *command(settings, folder)), "tudui_2.pth", signal.SIGTERM),
-        (lambda: python(*command(settings, folder, "--resume")), "tudui_5.pth", signal.SIGINT),
+        (lambda: torchrun(2, *command(settings, folder)), "tudui_1.pth", signal.SIGTERM),
+        (lambda: python(*command(settings, folder, "--resume")), "tudui_3.pth", signal.SIGINT),
     ]:
         process = start()
         wait_for(folder, wanted, process)
@@ -220,9 +221,9 @@ def first_of(count, port, *arguments):
 def test_a_killed_worker_is_replaced_a_ctrl_c_saves_and_the_run_ends_as_if_undisturbed(settings, undisturbed, tmp_path):
     folder = tmp_path / "run"
     process = torchrun(2, *command(settings, folder), restarts=1)
-    wait_for(folder, "tudui_5.pth", process)
+    wait_for(folder, "tudui_2.pth", process)
     workers(process)[-1].send_signal(signal.SIGKILL)
-    wait_for(folder, "tudui_8.pth", process)
+    wait_for(folder, "tudui_5.pth", process)
     process.send_signal(signal.SIGINT)  # a Ctrl-C
     out, err = process.communicate(timeout=60)
     assert "resumed     at step" in out
