@@ -19,6 +19,7 @@ PAGES = (
     "recipes",
     "bench",
     "gpu",
+    "running",
     "files",
     "promises",
     "teaching",
