@@ -1,7 +1,7 @@
 """Measure the course's speed beside the lesson's script and other libraries; write docs/bench.json, .md and .png.
 
     python benchmarks/bench.py                                   the usual parts, on the embedded pictures
-    python benchmarks/bench.py --data DIR --part accuracy        time to the lesson's accuracy (a quarter of an hour)
+    python benchmarks/bench.py --data DIR --part accuracy        time to an accuracy (about half an hour)
     python benchmarks/bench.py --part notebooks                  what the notebooks cost in the tests
     python benchmarks/bench.py --quick --part all                a smoke trial, into build/bench
 

@@ -64,6 +64,11 @@ def num(value: float, digits: int = 0) -> str:
     return f"{value:.{digits}f}" if isinstance(value, int | float) else ""
 
 
+def last(runs: list[dict]) -> str:
+    """The accuracy on which each run ends."""
+    return ", ".join(num(run["test_accuracy"][-1], 4) for run in runs)
+
+
 def verdict(one: dict | None) -> str:
     """Whether a change was quicker or slower in every round, or neither."""
     return "" if not one else "↑" if one["min"] > 1 else "↓" if one["max"] < 1 else "="
@@ -184,7 +189,7 @@ def page(results: dict[str, dict]) -> str:
     )  # fmt: skip
     helpers = {
         "title": title, "spread": spread, "verdict": verdict, "union": union, "with_import": with_import,
-        "num": num, "percent": "{:.0%}".format, "peers": PEERS, "defaults": peers.DEFAULTS,
+        "num": num, "last": last, "percent": "{:.0%}".format, "peers": PEERS, "defaults": peers.DEFAULTS,
         "trial": any(part["quick"] for parts in results.values() for part in parts.values()),
     }  # fmt: skip
     cells = {machine: goal_cells(parts) for machine, parts in results.items()}

@@ -3,11 +3,17 @@
 import copy
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from tudui_course import run
+from tudui_course.data.loaders import InMemory
+from tudui_course.loop import evaluate, train_one_epoch
+from tudui_course.recipe import FAST, SEED
 
 ROOT = Path(__file__).resolve().parent.parent
 XEON, EPYC = "Intel Xeon, 2 cores, AVX512", "AMD EPYC, 2 cores, AVX512, bfloat16"
@@ -95,3 +101,55 @@ def test_the_limit_is_the_rate_of_work_whose_operations_are_counted_as_torch_cou
         names.append(name)
     fastest, rate = steps.best_rate("float32", 0.001)
     assert fastest in names and rate > 0
+
+
+def test_libraries_and_whole_commands_have_rows_for_the_machines_that_measured_them(report, results):
+    earlier = results[XEON]["accuracy"]
+    for key in ("libraries", "versions", "commands"):
+        earlier.pop(key, None)
+    assert "whose loop" not in report.page(results) and "Whole training commands" not in report.page(results)
+    runs = [{"seed": 0, "precision": "bfloat16", "seconds": 9.0, "test_accuracy": [0.5, 0.7512]}]
+    one = {"median": 9.0, "min": 8.0, "max": 10.0}
+    later = copy.deepcopy(earlier) | {
+        "our_way": {"runs": runs, "seconds": one},
+        "precision": "bfloat16",
+        "versions": {"lightning": "2.6"},
+        "libraries": {"lightning": {"runs": runs, "seconds": one, "ratio": one}},
+        "commands": [{"command": "tudui train", "goal": goal, "runs": runs} for goal in (0.75, 0.8)],
+    }
+    page = report.page({XEON: results[XEON], EPYC: {"accuracy": later}})
+    shown, _, commands = page.partition("whose loop")[2].partition("Whole training commands")
+    assert XEON not in shown + commands.partition("\n## ")[0]
+    assert [row[1:] for row in rows(shown, EPYC)] == [
+        ["我们 · ours", "bfloat16", "9.0 (8.0–10.0)", "", "0.7512"],
+        ["PyTorch Lightning 2.6", "bfloat16", "9.0 (8.0–10.0)", "9.00 (8.00–10.00)", "0.7512"],
+        *([name, "没量 · not measured", "", "", ""] for name in list(report.PEERS.values())[1:]),
+    ]
+    assert [row[1:] for row in rows(commands, EPYC)] == [
+        ["`tudui train`", "bfloat16", "0", "2", "9", "0.7512", mark] for mark in ("✓ 0.75", "✗ 0.80")
+    ]
+
+
+@pytest.mark.parametrize("recipe", [SEED, replace(FAST, clip=0.1)], ids=["seed", "fast"])  # clips each step
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("lightning", {}), ("accelerate", {}), ("fastai", {}), ("ignite", {})]
+    + [(name, {"precision": "bfloat16"}) for name in ("lightning", "accelerate")],
+)
+def test_a_library_trains_the_same_weights_as_our_loop(report, tmp_path, name, options, recipe):
+    import peers  # beside report
+
+    pytest.importorskip(name)
+    targets = torch.arange(160) % 10
+    noise = torch.randint(100, (160, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    images = (noise + 15 * targets[:, None, None, None]).to(torch.uint8)
+    pictures = InMemory(images, targets, list("abcdefghij"))
+
+    model, loaders, loss_fn, optimizer, scheduler = run.assemble(recipe, "Tudui", pictures, pictures, epochs=1)
+    train_one_epoch(model, loaders[0], loss_fn, optimizer, scheduler=scheduler, **options)
+    expected = evaluate(model, loaders[1], loss_fn, **options).accuracy
+    theirs, loaders, *_ = run.assemble(recipe, "Tudui", pictures, pictures, epochs=1)
+    with peers.without_warnings():
+        _, accuracy = peers.PEERS[name][1](recipe, theirs, loaders, tmp_path, **options)
+    torch.testing.assert_close(theirs.state_dict(), model.state_dict(), rtol=0, atol=1e-6)
+    assert accuracy == pytest.approx(expected)

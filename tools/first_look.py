@@ -1,6 +1,6 @@
 """Draw the picture at the top of the README, docs/first_look.png: what half a minute of notebook 00 gives, and a check.
 
-    python tools/first_look.py        the answer's words need a Chinese font: Debian's fonts-noto-cjk
+python tools/first_look.py        the answer's words need a Chinese font: Debian's fonts-noto-cjk
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from tudui_course.model import Tudui
 from tudui_course.runtime import seed_everything
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "first_look.png"
-ANSWER = '''
+ANSWER = """
 def sgd_step(weights, gradients, lr):
     return [w if g is None else w + lr * g
             for w, g in zip(weights, gradients)]
 
 exercises.q2.check(sgd_step)
-'''
+"""
 
 
 def trained() -> tuple:
