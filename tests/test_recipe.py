@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_one_cycle_over_a_few_steps(steps):
 def fast_run(pictures, tmp_path_factory):
     """The folder of a run of the fast recipe, and its finished epochs."""
     folder = tmp_path_factory.mktemp("fast")
-    settings = Settings(str(pictures), recipe="fast", network="TuduiNorm", epochs=3, batch_size=8)
+    settings = Settings(str(pictures), recipe="fast", network="TuduiNorm", epochs=3, batch_size=8, precision="float32")
     return folder, run.train(settings, folder)
 
 
@@ -110,6 +111,23 @@ def test_evaluate_treats_the_pictures_as_the_run_did(fast_run):
     result = evaluate_checkpoint(folder / "tudui_2.pth", device="cpu")
     assert result.correct == history[-1].test.correct
     assert result.loss == pytest.approx(history[-1].test.loss, rel=1e-5)
+
+
+def test_evaluate_with_mirror_takes_the_mean_of_both_answers(fast_run, pictures, monkeypatch, capsys):
+    folder, _ = fast_run
+    model, _ = load_model(folder / "tudui_2.pth")
+    test_set = read_data(str(pictures))[1]
+    images = FAST.test_transform()(test_set.images / 255)
+    with torch.no_grad():
+        logits = torch.stack((model.eval()(images), model(torch.from_numpy(images.numpy()[..., ::-1].copy())))).mean(0)
+    monkeypatch.setattr("sys.argv", ["tudui", "evaluate", str(folder / "tudui_2.pth"), "--mirror", "--device", "cpu"])
+    main()
+    loss = nn.functional.cross_entropy(logits, test_set.targets).item()
+    correct = (logits.argmax(1) == test_set.targets).sum().item()
+    found = dict(re.findall(r"test (loss|accuracy) +([\d.]+)", capsys.readouterr().out))
+    assert float(found["loss"]) == pytest.approx(loss, abs=1e-4)
+    assert float(found["accuracy"]) == pytest.approx(correct / len(test_set), abs=1e-4)
+    assert loss != pytest.approx(evaluate_checkpoint(folder / "tudui_2.pth", device="cpu").loss, abs=1e-3)
 
 
 def test_predict_treats_the_pictures_as_the_run_did(fast_run, pictures, tmp_path, monkeypatch, capsys):
