@@ -35,11 +35,12 @@ def record(notebook: Path) -> None:
     normalise(notebook)
 
 
-def normalise(notebook: Path) -> None:
-    """Drop from a notebook what differs from one recording to the next, also where its lines are cut into pieces."""
-    content, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(nbformat.read(notebook, as_version=4), {})
-    nbformat.write(content, notebook)
-    subprocess.run([sys.executable, "-m", *NORMALISE, DROPPED, str(notebook)], check=True)
+def normalise(*notebooks: Path) -> None:
+    """Drop from notebooks what differs from one recording to the next, also where lines are cut into pieces."""
+    for notebook in notebooks:
+        content, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(nbformat.read(notebook, as_version=4), {})
+        nbformat.write(content, notebook)
+    subprocess.run([sys.executable, "-m", *NORMALISE, DROPPED, *map(str, notebooks)], check=True)
 
 
 def main() -> None:
