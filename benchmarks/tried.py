@@ -4,6 +4,7 @@ python benchmarks/tried.py DATA STEPS     print the milliseconds of a bare step 
                                           `--precision auto` chooses; used below, with other instructions
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -20,6 +21,12 @@ from torch import nn
 from tudui_course.model import Tudui
 from tudui_course.runtime import autocast, choose_precision, place
 
+# How memory is asked for, by the variables that say so to torch and to glibc's malloc.
+ALLOCATORS = {
+    "as it is": {},
+    "huge pages": {"THP_MEM_ALLOC_ENABLE": "1"},
+    "malloc gives nothing back": {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"},
+}
 FLAGS = {"foreach": {"foreach": True}, "fused": {"fused": True}, "for-loop": {"foreach": False}}
 
 
@@ -136,11 +143,29 @@ def precisions(data: str, steps: int) -> list[dict]:
     """
     found = []
     for isa in ("", "AVX512_CORE", "AVX2"):
-        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa} if isa else dict(os.environ)
-        command = [sys.executable, __file__, data, str(steps)]
-        printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-        found.append({"isa": isa or "all", **json.loads(printed)})
+        found.append({"isa": isa or "all", **elsewhere(data, steps, {"ONEDNN_MAX_CPU_ISA": isa} if isa else {})})
     return found
+
+
+def allocators(data: str, steps: int, rounds: int) -> dict:
+    """Milliseconds of a bare step of `--precision auto` by the way memory is asked for, in turn, and ratios."""
+
+    def ms(variables: dict[str, str]) -> float:
+        found = elsewhere(data, steps, variables)
+        return found["ms"][found["auto"]]
+
+    taken = in_turn({name: functools.partial(ms, variables) for name, variables in ALLOCATORS.items()}, rounds)
+    return {
+        "ms": {name: summary(values) for name, values in taken.items()},
+        "faster": {name: ratio(taken["as it is"], values) for name, values in taken.items()},
+    }
+
+
+def elsewhere(data: str, steps: int, variables: dict[str, str]) -> dict:
+    """What `both_precisions` finds in a process of its own with these environment variables."""
+    command = [sys.executable, __file__, data, str(steps)]
+    printed = subprocess.run(command, env=os.environ | variables, check=True, capture_output=True, text=True).stdout
+    return json.loads(printed)
 
 
 def both_precisions(data: str, steps: int) -> dict:
@@ -176,6 +201,7 @@ def measure(data: str, quick: bool) -> dict:
         },
         "compiling_seconds": compiled.compiling if compiled else None,
         "precisions": precisions(data, 1 if quick else 16),
+        "allocators": allocators(data, *((1, 1) if quick else (16, 5))),
     }
 
 
