@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -113,17 +114,23 @@ def test_evaluate_treats_the_pictures_as_the_run_did(fast_run):
     assert result.loss == pytest.approx(history[-1].test.loss, rel=1e-5)
 
 
-def test_evaluate_with_mirror_takes_the_mean_of_both_answers(fast_run, pictures, monkeypatch, capsys):
+@pytest.mark.parametrize("views", [2, 6])
+def test_evaluate_takes_the_mean_over_the_views(views, fast_run, pictures, monkeypatch, capsys):
     folder, _ = fast_run
     model, _ = load_model(folder / "tudui_2.pth")
     test_set = read_data(str(pictures))[1]
-    images = FAST.test_transform()(test_set.images / 255)
+    images = FAST.test_transform()(test_set.images / 255).numpy()
+    edges = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    places = [images] if views == 2 else [images, edges[:, :, :32, :32], edges[:, :, 2:34, 2:34]]
+    looks = [look.copy() for place in places for look in (place, place[..., ::-1])]
     with torch.no_grad():
-        logits = torch.stack((model.eval()(images), model(torch.from_numpy(images.numpy()[..., ::-1].copy())))).mean(0)
-    monkeypatch.setattr("sys.argv", ["tudui", "evaluate", str(folder / "tudui_2.pth"), "--mirror", "--device", "cpu"])
-    main()
+        logits = torch.stack([model.eval()(torch.from_numpy(look)) for look in looks]).mean(0)
     loss = nn.functional.cross_entropy(logits, test_set.targets).item()
     correct = (logits.argmax(1) == test_set.targets).sum().item()
+
+    command = ["tudui", "evaluate", str(folder / "tudui_2.pth"), "--views", str(views), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", command)
+    main()
     found = dict(re.findall(r"test (loss|accuracy) +([\d.]+)", capsys.readouterr().out))
     assert float(found["loss"]) == pytest.approx(loss, abs=1e-4)
     assert float(found["accuracy"]) == pytest.approx(correct / len(test_set), abs=1e-4)

@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
@@ -93,13 +93,14 @@ class Evaluate:
     """auto, cpu, cuda, cuda:1, mps ..."""
     batch_size: int = 256
     """Pictures at a time; changes the speed, not the result."""
-    mirror: bool = False
-    """Look at each picture's mirror image too, and take the mean: more accurate on photographs, in twice the time."""
+    views: Literal[1, 2, 6] = 1
+    """Looks at each picture: 2 with its mirror image, 6 with both moved by a pixel too. More accurate on photographs,
+    and as many times as slow."""
 
     def run(self) -> None:
         from tudui_course.evaluate import evaluate_checkpoint
 
-        evaluate_checkpoint(self.checkpoint, self.data, self.device, self.batch_size, mirror=self.mirror)
+        evaluate_checkpoint(self.checkpoint, self.data, self.device, self.batch_size, views=self.views)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from tudui_course.data.loaders import collate, read_data
 from tudui_course.errors import InputError
 from tudui_course.loop import predict_batches
 from tudui_course.metrics import EpochResult, Totals, confusion_matrix
-from tudui_course.model import Mirrored
+from tudui_course.model import Views
 from tudui_course.recipe import stored_recipe
 from tudui_course.report import print_evaluation
 from tudui_course.runtime import choose_device
 
 
 def evaluate_checkpoint(
-    path: Path | str, data: str = "", device: str = "auto", batch_size: int = 256, *, mirror: bool = False
+    path: Path | str, data: str = "", device: str = "auto", batch_size: int = 256, *, views: int = 1
 ) -> EpochResult:
     """Evaluate a checkpoint on the test pictures and print loss and accuracy, overall and by class.
 
@@ -27,7 +27,7 @@ def evaluate_checkpoint(
         data: "pictograms", "cifar10" or a folder; "" for the pictures that its run was tested on.
         device: as for `choose_device`.
         batch_size: pictures at a time.
-        mirror: let the network look at each picture's mirror image as well.
+        views: of each picture, 1, 2 or 6; see `Views`.
 
     Raises:
         InputError, NotFoundError: the file or the data can't be used; the message says why.
@@ -49,7 +49,7 @@ def evaluate_checkpoint(
     if checkpoint["classes"] and checkpoint["classes"] != classes:
         raise InputError(f"{path} knows the classes {checkpoint['classes']}, but {data} has {classes}.")
 
-    model = Mirrored(model) if mirror else model
+    model = Views(model, views) if views > 1 else model
     loss_fn, totals = nn.CrossEntropyLoss(), Totals(device)
     confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=device)
     loader = DataLoader(test_set, batch_size, collate_fn=collate)
