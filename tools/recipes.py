@@ -306,8 +306,9 @@ REPORT = """# 更好的配方 · A better recipe
 
 ## 敲一条命令就有 · With one command
 
-用全部训练图片，三个种子。最后一行换了网络：带 BatchNorm 的 `TuduiNorm`。右边两栏不是另练的：同一个网络，测试时每张图看几眼，
-取平均。`tudui evaluate 检查点 --views 2` 看原图和镜像，`--views 6` 再把两者各挪一个像素。
+用全部训练图片，三个种子。最后一行换了网络：带 BatchNorm 的 `TuduiNorm`。右边两栏不是另练的：
+同一个网络，测试时每张图看几眼，取平均。`tudui evaluate 检查点 --views 2` 看原图和镜像，`--views 6` 再
+把两者各挪一个像素。
 
 > On all training pictures, three seeds. The last row has another network: `TuduiNorm`, with BatchNorm. The two columns
 > on the right are the same networks, tested by looking at each picture several times and taking the mean: `tudui
