@@ -12,6 +12,7 @@ HEADLESS = {
     "OMP_NUM_THREADS": "1",  # the same sums on any number of cores; and two jobs of one thread beat one of two
     "TQDM_DISABLE": "1",  # a progress bar's times would differ in every run
     "TUDUI_HEADLESS": "1",  # TensorBoard starts, a sentence stands in for its frame
+    "TUDUI_LANGUAGE": "both",
     "TUDUI_PROGRESS": os.devnull,
 }
 os.environ.update(HEADLESS)

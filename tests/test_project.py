@@ -20,7 +20,7 @@ ORDER = [
     "errors", "console", "settings", "runtime", "distributed", "metrics", "model", "recipe", "resume", "loop",
     "memory", "pickles",
     "whole_model", "foreign", "run_folder", "checkpoint", "board", "data", "plots", "report", "evaluate", "run",
-    "predict", "doctor", "course", "checks", "cli",
+    "predict", "doctor", "language", "course", "checks", "cli",
     "__main__",
 ]  # fmt: skip
 

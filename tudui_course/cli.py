@@ -29,17 +29,22 @@ class Course:
     """Made if missing. A notebook that you changed is never written over."""
     fresh: Annotated[str, arg(metavar="NN")] = ""
     """Put notebook NN as the course has it beside yours, 03 for example."""
+    language: Annotated[str, arg(metavar="zh|en|both")] = ""
+    """Language of the text; by default what the folder has, both in a new one."""
+    outputs: Annotated[str, arg(metavar="yes|no")] = ""
+    """no leaves the stored outputs out, so that you guess before you see; by default what the folder has, or yes."""
     no_lab: bool = False
     """Only write the notebooks."""
 
     def run(self) -> None:
         from tudui_course import course
 
+        chosen = {"language": self.language, "outputs": self.outputs}
         if self.fresh:
-            path = course.write_fresh(self.folder, self.fresh)
+            path = course.write_fresh(self.folder, self.fresh, **chosen)
             print(f"new      {path.name}")
         else:
-            print("\n".join(course.write_course(self.folder)))
+            print("\n".join(course.write_course(self.folder, **chosen)))
         if not self.no_lab:
             sys.exit(course.open_lab(self.folder))
 

@@ -1,7 +1,6 @@
 """Mark Chinese and English at build time, so that a reader can hide one of them; and search in both.
 
-The sources have Chinese first and its English in a quote under it; headings read `中文 · English`, and so do cells of
-tables, or else a table has a column for each language. A mark is a class (`zh` or `en`) with the language's code. What
+Which is which is decided by tudui_course/language.py. A mark is a class (`zh` or `en`) with the language's code. What
 has no counterpart stays unmarked, and is always shown.
 """
 
@@ -14,15 +13,30 @@ from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
+from tudui_course.language import (
+    CHINESE,
+    HAN,
+    IN_CELLS,
+    IN_HEADS,
+    SEPARATOR,
+    Block,
+    column_languages,
+    languages,
+    part_languages,
+    without_quotations,
+)
+
 logger = logging.getLogger(__name__)
-HAN = r"\u3400-\u9fff"
 WIDE = rf"[{HAN}\u3000-\u303f\uff00-\uffef“”]"  # characters that stand without spaces
-CHINESE = re.compile(f"[{HAN}]")
-LATIN = re.compile("[A-Za-z]")
-SEPARATOR = re.compile(r"\s*·\s+")
-NUMBER = re.compile(r"\d[\d.]*(?:\s+·\s+|[\s、]+)")
+NUMBER = re.compile(r"\d[\d.]*[\s、]+")
 CLASSES = {"zh": ["zh", "language-zh-CN"], "en": ["en", "language-en"]}  # docutils turns language-* into lang="*"
-SAME_IN_BOTH = (nodes.table, nodes.math_block, nodes.literal_block, nodes.image, nodes.raw)
+KINDS = {
+    nodes.table: "table",
+    nodes.math_block: "formula",
+    nodes.literal_block: "listing",
+    nodes.image: "picture",
+    nodes.raw: "raw",
+}
 PROSE = (nodes.paragraph, nodes.bullet_list, nodes.enumerated_list, nodes.definition_list, nodes.block_quote)
 
 # What the theme says on every page.
@@ -48,7 +62,7 @@ class MarkLanguages(SphinxTransform):
         for table in list(self.document.findall(nodes.table)):
             mark_columns(table)
             for cell in table.findall(in_a_cell):
-                split_title(cell)
+                split_title(cell, IN_HEADS if isinstance(cell.parent.parent.parent, nodes.thead) else IN_CELLS)
         for parent in list(self.document.findall(holds_prose)):
             mark_children(parent)
         for text in list(self.document.findall(is_line_end)):
@@ -71,43 +85,26 @@ def is_line_end(node: nodes.Node) -> bool:
 
 
 def mark_children(parent: nodes.Element) -> None:
-    """Mark each English quote, and the Chinese since the last quote, heading or code cell that it translates."""
-    pending: list[nodes.Element] = []
-    for child in [*parent.children, None]:
-        if isinstance(child, nodes.block_quote) and not CHINESE.search(unquoted(child)):
-            for node in pending:
-                if is_translated(node, child):
-                    mark(node, "zh")
-            mark(child, "en")
-            pending = []
-        elif isinstance(child, PROSE + SAME_IN_BOTH):
-            pending.append(child)
-        elif not isinstance(child, nodes.Invisible):
-            if isinstance(parent, nodes.section):
-                complain(pending)
-            pending = []
+    """Mark each English quote and its Chinese; warn, and so fail the build, of Chinese without English."""
+    children = [child for child in parent.children if not isinstance(child, nodes.Invisible)]
+    blocks = [describe(child) for child in children]
+    for child, block, language in zip(children, blocks, languages(blocks), strict=True):
+        if language:
+            mark(child, language)
+        elif block.chinese and isinstance(parent, nodes.section):
+            logger.warning("no English under this Chinese: %s", child.astext()[:40], location=child)
 
 
-def complain(untranslated: list[nodes.Element]) -> None:
-    """Warn, and so fail the build, of Chinese prose that no English follows."""
-    for node in untranslated:
-        if isinstance(node, PROSE) and CHINESE.search(node.astext()) and not has_quotes(node):
-            logger.warning("no English under this Chinese: %s", node.astext()[:40], location=node)
-
-
-def is_translated(node: nodes.Element, english: nodes.block_quote) -> bool:
-    """Prose is translated by the quote; a table, formula, listing or picture only if the quote has one of its own."""
+def describe(node: nodes.Element) -> Block:
+    """A part of the page as the rule sees it; a list that brings the English of its parts with it isn't Chinese."""
     if isinstance(node, nodes.paragraph) and all(isinstance(child, nodes.image) for child in node.children):
         node = node.children[0]  # a picture, whose text is in both languages
-    for kind in SAME_IN_BOTH:
-        if isinstance(node, kind):
-            return any(english.findall(kind))
-    return bool(CHINESE.search(node.astext())) and not has_quotes(node)
-
-
-def has_quotes(node: nodes.Element) -> bool:
-    """Whether a list or a definition brings the English of its parts within itself."""
-    return not isinstance(node, nodes.block_quote) and any(node.findall(nodes.block_quote))
+    if isinstance(node, nodes.block_quote):
+        parts = {kind for same, kind in KINDS.items() if any(node.findall(same))}
+        return Block("quote", bool(CHINESE.search(unquoted(node))), parts)
+    if isinstance(node, PROSE):
+        return Block("prose", bool(CHINESE.search(node.astext())) and not any(node.findall(nodes.block_quote)))
+    return Block(next((kind for same, kind in KINDS.items() if isinstance(node, same)), "ends"), False)
 
 
 def unquoted(node: nodes.Element) -> str:
@@ -115,7 +112,7 @@ def unquoted(node: nodes.Element) -> str:
     code = {id(text) for literal in node.findall(nodes.literal) for text in literal.findall(nodes.Text)}
     code |= {id(text) for listing in node.findall(nodes.literal_block) for text in listing.findall(nodes.Text)}
     text = " ".join(text for text in node.findall(nodes.Text) if id(text) not in code)
-    return re.sub(r"[“「《（(][^”」》）)]*[”」》）)]|\"[^\"]*\"", "", text)
+    return without_quotations(text)
 
 
 def mark(node: nodes.Element, language: str) -> None:
@@ -123,50 +120,47 @@ def mark(node: nodes.Element, language: str) -> None:
 
 
 def mark_columns(table: nodes.table) -> None:
-    """Mark the columns of a table that has as many headed in Chinese alone as in English alone."""
-    columns = list(zip(*[row.children for row in table.findall(nodes.row)], strict=False))
-    marks = {language: [column for column in columns if language_of(column) == language] for language in CLASSES}
-    if len(marks["zh"]) == len(marks["en"]):
-        for language, marked in marks.items():
-            for cell in itertools.chain(*marked):
+    """Mark the cells of a table that has columns for each language."""
+    rows = [row.children for row in table.findall(nodes.row)]
+    columns = column_languages([[unquoted(cell) for cell in row] for row in rows])
+    for row in rows:
+        for cell, language in zip(row, columns, strict=False):
+            if language:
                 mark(cell, language)
 
 
-def language_of(column: tuple[nodes.entry]) -> str:
-    """zh or en, if the head of the column and what stands under it are in that language; or else nothing."""
-    head, *body = [unquoted(cell) for cell in column]
-    if CHINESE.search(head) and not LATIN.search(head) and any(map(CHINESE.search, body)):
-        return "zh"
-    return "en" if LATIN.search(head) and not any(map(CHINESE.search, [head, *body])) else ""
-
-
-def split_title(title: nodes.Element) -> None:
+def split_title(title: nodes.Element, separator: re.Pattern = SEPARATOR) -> None:
     """Turn `3 中文 · English` into `3 `, a Chinese span, a separator and an English span.
 
     In a cell of a table the separator may also be `<br>`, and a link to the numbered page stays before both.
     """
-    for index, child in enumerate(title.children):
+    parts, between = [[]], [" · "]
+    for child in title.children:
         if is_line_break(child):
-            halve(title, title.children[:index], [child], title.children[index + 1 :])
-            return
-        for found in SEPARATOR.finditer(child) if isinstance(child, nodes.Text) else ():
-            left = [*title.children[:index], nodes.Text(child[: found.start()])]
-            right = [nodes.Text(child[found.end() :]), *title.children[index + 1 :]]
-            if halve(title, left, [" · "], right):
-                return
+            parts.append([])
+            between = [child]
+        elif isinstance(child, nodes.Text):
+            first, *others = separator.split(child)
+            parts[-1] += [nodes.Text(first)] * bool(first)
+            parts += [[nodes.Text(text)] for text in others]
+        else:
+            parts[-1].append(child)
+    found = part_languages([text_of(part) for part in parts])
+    if any(found):
+        pairs = list(zip(parts, found, strict=True))
+        left, right = (joined([part for part, one in pairs if one == language]) for language in CLASSES)
+        title.children = []
+        title += [nodes.Text(f"{text_of(part)} · ") for part, one in pairs if not one]
+        title += [*shared_number(left, right), span("zh", left), span("separator", between), span("en", right)]
 
 
 def is_line_break(node: nodes.Node) -> bool:
     return isinstance(node, nodes.raw) and node.get("format") == "html" and node.astext().startswith("<br")
 
 
-def halve(title: nodes.Element, left: list, separator: list, right: list) -> bool:
-    """Put a title's halves into spans, if they are Chinese and English."""
-    if not CHINESE.search(text_of(left)) or CHINESE.search(text_of(right)):
-        return False
-    title.children = []
-    title += [*shared_number(left, right), span("zh", left), span("separator", separator), span("en", right)]
-    return True
+def joined(parts: list[list]) -> list[nodes.Node]:
+    """The nodes of several parts, with dots between the parts."""
+    return [node for part in parts for node in (nodes.Text(" · "), *part)][1:]
 
 
 def shared_number(left: list, right: list) -> list[nodes.Node]:
@@ -174,7 +168,7 @@ def shared_number(left: list, right: list) -> list[nodes.Node]:
     if isinstance(left[0], nodes.reference | addnodes.pending_xref) and left[0].astext().isdigit():
         return [left.pop(0), nodes.Text(" ")]
     found = NUMBER.match(left[0]) if isinstance(left[0], nodes.Text) else None
-    if not found or NUMBER.match(text_of(right) + " ") or found.group().strip(" ·、") in text_of(right):
+    if not found or NUMBER.match(text_of(right) + " ") or found.group().strip(" 、") in text_of(right):
         return []
     left[0] = nodes.Text(left[0][found.end() :])
     return [nodes.Text(found.group())]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tudui_course.checks.base import Exercise, show
 from tudui_course.checks.solved import solved
+from tudui_course.language import chosen
 from tudui_course.runtime import short_path
 
 __all__ = ["Exercise", "all_exercises", "progress", "summary"]
@@ -32,7 +33,7 @@ def progress() -> None:
     for notebook, row in table.items():
         show(f"{notebook}  {' '.join('✓' if mark else '○' for mark in row)}")
     done, total = sum(map(sum, table.values())), sum(map(len, table.values()))
-    show(f"已完成 {done} / {total} 题 · {done} of {total} exercises solved")
+    show(" · ".join(chosen(f"已完成 {done} / {total} 题", f"{done} of {total} exercises solved")))
 
 
 def summary(path: Path | str = "my_summary.html", run: Path | str | None = None) -> None:
@@ -49,4 +50,4 @@ def summary(path: Path | str = "my_summary.html", run: Path | str | None = None)
     from tudui_course.checks.summary_page import write_summary  # here: matplotlib, which checking does without
 
     write_summary(Path(path), marks(), run)
-    show(f"总结写好了 · summary written: {short_path(path)}")
+    show(f"{' · '.join(chosen('总结写好了', 'summary written'))}: {short_path(path)}")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tudui_course.checks.solved import remember
+from tudui_course.language import chosen
 
 ASCII = str.maketrans("✓✗○", "vxo")  # for a console that can't show them
 
@@ -84,8 +85,8 @@ class Exercise:
 
 
 def say(mark: str, name: str, chinese: str, english: str) -> None:
-    """Print one message in both languages."""
-    show(f"{mark} {name}  {chinese}\n{' ' * (len(name) + 4)}{english}")
+    """Print one message in both languages, or in the one chosen."""
+    show(f"{mark} {name}  " + f"\n{' ' * (len(name) + 4)}".join(chosen(chinese, english)))
 
 
 def show(text: str) -> None:
