@@ -11,6 +11,7 @@ import pytest
 
 from tudui_course import cli, course
 from tudui_course.errors import InputError, StorageError
+from tudui_course.language import CHINESE
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -91,6 +92,49 @@ def test_a_fresh_one_is_put_beside(folder):
         course.write_fresh(folder, "99")
 
 
+def has_chinese(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return bool(CHINESE.search("".join(line for cell in cells for line in cell["source"] if line.startswith("#"))))
+
+
+def test_a_folder_keeps_its_language_and_its_outputs(tmp_path):
+    for chosen in ({"language": "en", "outputs": "no"}, {}, {"language": "", "outputs": ""}):
+        course.write_course(tmp_path, **chosen)
+        for path in sorted(tmp_path.glob("notebooks/*.ipynb")):
+            assert not has_chinese(path) and '"outputs": []' in (text := path.read_text(encoding="utf-8")), path.name
+            assert "image/png" not in text and '"execution_count": null' in text
+    assert not has_chinese(course.write_fresh(tmp_path, "03"))
+    assert has_chinese(course.write_fresh(tmp_path, "03", language="zh"))
+    assert course.write_course(tmp_path) == ["all notebooks are up to date"]
+    assert not CHINESE.search((tmp_path / "docs" / "recipes.md").read_text(encoding="utf-8"))
+    course.write_course(tmp_path, language="both", outputs="yes")
+    assert {name: (tmp_path / "notebooks" / name).read_bytes() for name in NAMES} == course.originals()
+
+
+def test_another_language_replaces_what_is_untouched_and_keeps_the_rest(folder, monkeypatch):
+    mine, *others = NAMES
+    (folder / "notebooks" / mine).write_text("my answers")
+    kept = f"kept     {mine} as you changed it; --fresh {mine[:2]} puts the course's new one beside it"
+    assert course.write_course(folder, language="zh") == [kept, *(f"updated  {name}" for name in others)]
+    assert (folder / "notebooks" / mine).read_text() == "my answers"
+    newer_course(monkeypatch, others[0])
+    assert course.write_course(folder) == [kept]  # only its form has changed, which isn't the learner's business
+    assert course.write_course(folder, outputs="no") == [kept, *(f"updated  {name}" for name in others)]
+    assert has_chinese(folder / "notebooks" / others[0])
+
+
+def test_a_folder_of_an_earlier_version_is_in_both(folder):
+    record = json.loads((folder / course.RECORD).read_text())
+    (folder / course.RECORD).write_text(json.dumps({name: record[name] for name in NAMES}))
+    assert course.write_course(folder) == ["all notebooks are up to date"]
+
+
+def test_a_language_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="language is 'de', but it must be both, zh or en"):
+        course.write_course(tmp_path / "mine", language="de")
+    assert not (tmp_path / "mine").exists()
+
+
 def test_what_can_not_be_written_is_told_in_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file; give the name of a folder"):
@@ -104,14 +148,21 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     cli.main()
     assert capsys.readouterr().out.splitlines() == [f"new      {name}" for name in NAMES]
     opened = []
+    monkeypatch.delenv("TUDUI_LANGUAGE", raising=False)
     monkeypatch.setattr(subprocess, "call", lambda command, env: opened.append((command, env)) or 0)
     monkeypatch.setattr(sys, "argv", ["tudui", "course", str(tmp_path / "mine"), "--fresh", "03"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     ((command, environment),) = opened
     assert ended.value.code == 0 and command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert environment["TUDUI_LAB_FOLDER"] == str(tmp_path / "mine")
+    assert environment["TUDUI_LAB_FOLDER"] == str(tmp_path / "mine") and "TUDUI_LANGUAGE" not in environment
     assert Path(command[3].removeprefix("--config=")).is_file()
+    for flags in (["--language", "en", "--outputs", "no"], []):
+        monkeypatch.setattr(sys, "argv", ["tudui", "course", str(tmp_path / "mine"), *flags])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert opened.pop()[1]["TUDUI_LANGUAGE"] == "en"
+    assert not has_chinese(tmp_path / "mine" / "notebooks" / NAMES[0])
 
 
 def test_an_installed_package_finds_its_files_in_itself(tmp_path, monkeypatch):
