@@ -128,16 +128,21 @@ def train_step(model: nn.Module, images: Tensor, targets: Tensor, optimizer: tor
     return loss.item()
 
 
+@torch.no_grad()
 def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
     """Mean loss and accuracy over all pictures."""
     model.eval()
+    return measure(model, batches)
+
+
+def measure(model: nn.Module, batches: Batches, dim: int = 1, number: Callable = Tensor.item) -> tuple[float, float]:
+    """Mean loss and accuracy: the largest logit is looked for along `dim`, `number` is taken of each batch's loss."""
     loss, correct, count = 0.0, 0, 0
-    with torch.no_grad():
-        for images, targets in batches:
-            logits = model(images)
-            loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-            correct += (logits.argmax(1) == targets).sum().item()
-            count += len(targets)
+    for images, targets in batches:
+        logits = model(images)
+        loss += number(nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        correct += (logits.argmax(dim) == targets).sum().item()
+        count += len(targets)
     return loss / count, correct / count
 
 
@@ -174,12 +179,7 @@ def freeze_all_but_the_last(model: nn.Sequential, lr: float) -> torch.optim.Opti
 
 def train_step_softmax_twice(model, images: Tensor, targets: Tensor, optimizer) -> float:
     """cross_entropy does a softmax itself."""
-    model.train()
-    loss = nn.functional.cross_entropy(model(images).softmax(1), targets)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+    return train_step(nn.Sequential(model, nn.Softmax(1)), images, targets, optimizer)
 
 
 def train_step_without_zero_grad(model, images: Tensor, targets: Tensor, optimizer) -> float:
@@ -194,38 +194,20 @@ def train_step_without_zero_grad(model, images: Tensor, targets: Tensor, optimiz
 @torch.no_grad()
 def evaluate_without_eval(model: nn.Module, batches: Batches) -> tuple[float, float]:
     """The network is measured in training mode."""
-    loss, correct, count = 0.0, 0, 0
-    for images, targets in batches:
-        logits = model(images)
-        loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-        correct += (logits.argmax(1) == targets).sum().item()
-        count += len(targets)
-    return loss / count, correct / count
+    return measure(model, batches)
 
 
 @torch.no_grad()
 def evaluate_argmax_0(model: nn.Module, batches: Batches) -> tuple[float, float]:
     """The largest is taken along the pictures, not the classes."""
     model.eval()
-    loss, correct, count = 0.0, 0, 0
-    for images, targets in batches:
-        logits = model(images)
-        loss += nn.functional.cross_entropy(logits, targets, reduction="sum").item()
-        correct += (logits.argmax(0) == targets).sum().item()
-        count += len(targets)
-    return loss / count, correct / count
+    return measure(model, batches, dim=0)
 
 
 def evaluate_keeping_graphs(model: nn.Module, batches: Batches) -> tuple[Tensor, float]:
     """The sum of losses holds on to each batch's graph."""
     model.eval()
-    loss, correct, count = 0.0, 0, 0
-    for images, targets in batches:
-        logits = model(images)
-        loss += nn.functional.cross_entropy(logits, targets, reduction="sum")
-        correct += (logits.argmax(1) == targets).sum().item()
-        count += len(targets)
-    return loss / count, correct / count
+    return measure(model, batches, number=lambda loss: loss)
 
 
 CASES = {
