@@ -170,10 +170,8 @@ def call(function: Callable, *arguments: Any) -> Any:
         )
     before = state(arguments)
     result = function(*arguments)
-    if result is None and has_body(function):
-        return None
-    if result is None or result is ...:
-        if same(state(arguments), before, within=0):
+    if result is ... or (result is None and not has_body(function)):
+        if not differ(arguments, before):
             raise Blank
         return None
     return result
@@ -219,7 +217,12 @@ def state(value: Any) -> Any:
         return {key: state(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [state(one) for one in value]
-    return value if isinstance(value, int | float | str | None) else type(value)
+    return value if isinstance(value, int | float | str | type | None) else type(value)
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Whether two values hold other numbers."""
+    return not same(state(one), state(other), within=0)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tudui_course.checks.compare import Words
 from tudui_course.checks.judges import call, judge_function, judge_prediction, state
-from tudui_course.checks.props import Batches, Watched
+from tudui_course.checks.props import Batches, Watched, exam, pictures
 from tudui_course.checks.table import exercise
 from tudui_course.loop import evaluate, train_one_epoch
 from tudui_course.model import TuduiNorm
@@ -38,45 +38,32 @@ def observe():
 
 
 def judge_test(test_accuracy):
-    """A network in training mode and one in evaluation mode, right on about two thirds of 40 pictures."""
+    """A network in training mode and one in evaluation mode."""
     for training in (True, False):
-        generator = torch.Generator().manual_seed(8)
-        model = Watched(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3))
-        model.layers[0].running_mean += 1.5
-        images, guesses = 3 + torch.randn(40, 6, generator=generator), torch.randint(0, 3, (40,), generator=generator)
-        with torch.no_grad():
-            answers = model.eval()(images).argmax(1)
-        targets = torch.where(torch.rand(40, generator=generator) < 0.5, answers, guesses)
-        right = int((answers == targets).sum())
-        model.train(training)
-        model.modes.clear()
-        model.recorded.clear()
-        answer = call(test_accuracy, model, Batches(images, targets, 16))
+        model, loader, _, right = exam(40, 16, seed=8)
+        answer = call(test_accuracy, model.train(training), loader)
         came, left = (("训练模式", "training mode"), ("评估模式", "evaluation mode"))[:: 1 if training else -1]
         case = f"来时是{came[0]}，%s · it came in {came[1]}, %s"
         yield case % ("没有用到网络", "the network was never called"), not model.modes, False
         yield case % ("是在训练模式下测试的", "the network was tested in training mode"), any(model.modes), False
         yield case % ("记录了梯度", "the computation was recorded for gradients"), any(model.recorded), False
-        yield case % ("正确率", "the accuracy"), answer, right / 40
+        yield case % ("正确率", "the accuracy"), answer, right
         yield case % (f"走时是{left[0]}", f"and was left in {left[1]}"), model.training != training, False
 
 
 def judge_loop(train_and_test):
     """Three epochs on a network that comes in evaluation mode, beside a loop of our own."""
-    generator = torch.Generator().manual_seed(9)
-    images, targets = torch.randn(40, 6, generator=generator), torch.randint(0, 3, (40,), generator=generator)
-    train_loader, test_loader = Batches(images[:24], targets[:24], 8), Batches(images[24:], targets[24:], 6)
-    torch.default_generator.manual_seed(9)
-    model = Switched(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3)).eval()
-    reference, loss_fn, epochs = copy.deepcopy(model), nn.CrossEntropyLoss(), 3
-    optimizers = [torch.optim.SGD(one.parameters(), 0.1) for one in (model, reference)]
+    train_loader, test_loader = Batches(*pictures(24, seed=9), 8), Batches(*pictures(16, seed=10), 6)
+    model, loss_fn = Watched(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3)).eval(), nn.CrossEntropyLoss()
+    reference = copy.deepcopy(model)
+    optimizer, other = (torch.optim.SGD(one.parameters(), 0.1) for one in (model, reference))
     torch.default_generator.manual_seed(10)
-    answer = call(train_and_test, model, train_loader, test_loader, loss_fn, optimizers[0], epochs)
+    answer = call(train_and_test, model, train_loader, test_loader, loss_fn, optimizer, 3)
 
     torch.default_generator.manual_seed(10)
     expected = []
-    for _ in range(epochs):
-        train_one_epoch(reference, train_loader, loss_fn, optimizers[1])
+    for _ in range(3):
+        train_one_epoch(reference, train_loader, loss_fn, other)
         expected.append(evaluate(reference, test_loader, loss_fn).accuracy)
 
     for what, name, words in (
@@ -85,19 +72,7 @@ def judge_loop(train_and_test):
     ):
         yield what, in_runs(getattr(model, name), words), in_runs(getattr(reference, name), words)
     yield "各轮的正确率 · the accuracy of each epoch", answer, expected
-    yield "train() and eval() called", in_runs(model.switched, ("train", "eval"))
-
-
-class Switched(Watched):
-    """A watched network that also notes each call of train() and eval()."""
-
-    def __init__(self, *layers):
-        super().__init__(*layers)
-        self.switched = []
-
-    def train(self, mode=True):
-        self.switched.append(mode)
-        return super().train(mode)
+    yield "train() and eval() called", in_runs(model.switched[1:], ("train", "eval"))
 
 
 def in_runs(flags, words):

@@ -1,15 +1,14 @@
 """Exercises of 09_device_and_precision: a step on any device, timing, sums in bfloat16, a training to be mended."""
 
-import copy
 import statistics
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tudui_course.checks.compare import Words
 from tudui_course.checks.judges import attempt, call, judge_prediction, required
+from tudui_course.checks.props import pictures, trained, weights_of
 from tudui_course.checks.table import exercise
 from tudui_course.model import Tudui
 
@@ -23,11 +22,8 @@ def judge_step(first_step):
     """
     for device, count in (("meta", 4), ("cpu", 4), ("cpu", 3)):
         model, images, targets = Tudui(), torch.rand(count, 3, 32, 32), torch.arange(count)
-        parameters, stepped, seen = list(model.parameters()), [], []
-        expected = nn.functional.cross_entropy(model(images), targets)
-        gradients = torch.autograd.grad(expected, parameters)
-        weights = parameters_to_vector(p - 0.01 * g for p, g in zip(parameters, gradients, strict=True)).detach()
-        for parameter in parameters:
+        (reference, [expected]), stepped, seen = trained(model, [(images, targets)], 0.01), [], []
+        for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
         model.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].device.type))
         hook = register_optimizer_step_post_hook(lambda optimizer, *_, stepped=stepped: stepped.append(optimizer))
@@ -47,8 +43,8 @@ def judge_step(first_step):
         other = not held >= {id(parameter) for parameter in model.parameters()}
         yield f"{what}：优化器管的不是这个网络 · {what}: the optimizer holds another network's weights", other, False
         if device == "cpu":
-            yield f"{what}，损失 · {what}, the loss", loss.detach(), expected.detach()
-            yield f"{what}，权重 · {what}, the weights", parameters_to_vector(model.parameters()).detach(), weights
+            yield f"{what}，损失 · {what}, the loss", loss.detach(), torch.tensor(expected)
+            yield f"{what}，权重 · {what}, the weights", weights_of(model), weights_of(reference)
 
 
 class RunsAhead:
@@ -80,21 +76,14 @@ def judge_timing(median_seconds):
     for durations in ([0.3, 0.1, 0.4, 1.2, 1.6, 0.8, 0.2], [0.5, 0.9, 0.2]):
         device, count = RunsAhead(durations), len(durations)
         answer = call(median_seconds, device.work, device.synchronize, device.clock, count)
-        yield (
-            f"repetitions={count}：没有调用 work() · repetitions={count}: work() was never called",
-            not device.works,
-            False,
-        )
-        yield f"repetitions={count}：没有用 clock() · repetitions={count}: clock() wasn't used", not device.asked, False
+        what = f"repetitions={count}"
+        yield f"{what}：没有调用 work() · {what}: work() was never called", not device.works, False
+        yield f"{what}：没有用 clock() · {what}: clock() wasn't used", not device.asked, False
         works.append(device.works)
-        if len(works) == 2:
-            yield (
-                "work() 的次数不随 repetitions 变 · work() is called as often whatever repetitions is",
-                works[0] == works[1],
-                False,
-            )
-        yield f"repetitions={count}", answer, statistics.median(durations) + LAUNCH
-        yield f"calls of work(), repetitions={count}", device.works
+        fixed = len(works) == 2 and works[0] == works[1]
+        yield "work() 的次数不随 repetitions 变 · work() is called as often whatever repetitions is", fixed, False
+        yield what, answer, statistics.median(durations) + LAUNCH
+        yield f"calls of work(), {what}", device.works
 
 
 def sums_in_bfloat16():
@@ -105,24 +94,12 @@ def sums_in_bfloat16():
 
 
 def judge_low(train_low):
-    """Four steps, beside a loop of our own: which types occurred, and the losses."""
-    generator = torch.Generator().manual_seed(3)
-    images, targets = torch.randn(8, 6, generator=generator), torch.arange(8) % 3
-    torch.default_generator.manual_seed(3)
-    model, kinds = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), []
-    seen_autocast = []
-    reference, expected = copy.deepcopy(model), []
-    optimizer = torch.optim.SGD(reference.parameters(), lr=0.01)
-    for _ in range(4):
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = nn.functional.cross_entropy(reference(images).float(), targets)
-        expected.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    """Four steps, beside the package's own loop: which types occurred, and the losses."""
+    model, batch = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), pictures(8, seed=3)
+    (_, expected), kinds, autocasts = trained(model, [batch] * 4, 0.01, precision="bfloat16"), [], []
     model.register_forward_hook(lambda *arguments: kinds.append(str(arguments[2].dtype)))
-    model.register_forward_hook(lambda *_: seen_autocast.append(torch.is_autocast_enabled("cpu")))
-    losses = attempt(train_low, [model, images, targets, 4])
+    model.register_forward_hook(lambda *_: autocasts.append(torch.is_autocast_enabled("cpu")))
+    losses = attempt(train_low, [model, *batch, 4])
     if isinstance(losses, Exception):
         yield "train_low(...)", losses, None
         return
@@ -130,7 +107,7 @@ def judge_low(train_low):
     yield "权重 · the weights", Words(*weights), Words("torch.float32")
     yield "网络的输出 · the network's output", Words(*kinds[-1:]), Words("torch.bfloat16")
     yield "四步的损失 · the losses of four steps", losses, expected
-    yield "autocast in each step", Words(seen_autocast)
+    yield "autocast in each step", Words(autocasts)
 
 
 q1 = exercise("09.1", judge_step)

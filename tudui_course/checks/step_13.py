@@ -1,14 +1,15 @@
 """Exercises of 13_optimisation: best rates foretold, steps of momentum, clipping, a schedule to be mended."""
 
+import copy
 import itertools
 
 import torch
 from torch import nn
-from torch.nn.utils import parameters_to_vector
 
 from tudui_course.checks.judges import call, judge_function, judge_prediction
-from tudui_course.checks.props import Batches
+from tudui_course.checks.props import Batches, pictures, weights_of
 from tudui_course.checks.table import exercise
+from tudui_course.loop import train_one_epoch
 
 # What becomes of the best learning rate; the notebook tries all four.
 BEST_RATE = {
@@ -56,27 +57,22 @@ CLIPS = [(LONG, 1.0), (LONE, 0.5), ([3 * LONE[0], 0.1 * LONE[0]], 2.0), (LONG, 5
 
 def judge_schedule(train_with_schedule):
     """Three epochs of four batches with a rate that rises and falls: the rates used, and the weights at the end."""
-    images, targets = tensors(3, (16, 6))[0].float(), torch.arange(16) % 3
-    loader, loss_fn, epochs = Batches(images, targets, 4), nn.CrossEntropyLoss(), 3
-    torch.default_generator.manual_seed(4)
-    model, reference = nn.Linear(6, 3), nn.Linear(6, 3)
-    reference.load_state_dict(model.state_dict())
+    model, loader, loss_fn = nn.Linear(6, 3), Batches(*pictures(16, seed=3), 4), nn.CrossEntropyLoss()
+    reference = copy.deepcopy(model)
 
     def parts(network):
         optimizer = torch.optim.SGD(network.parameters(), lr=0.4)
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.4, total_steps=epochs * len(loader) + 1)
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.4, total_steps=13)
 
-    answer = call(train_with_schedule, model, loader, loss_fn, *parts(model), epochs)
-    (optimizer, scheduler), rates = parts(reference), []
-    for images, targets in [*loader] * epochs:
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.zero_grad()
-        loss_fn(reference(images), targets).backward()
-        optimizer.step()
-        scheduler.step()
-    yield "12 步的学习率 · the rates of 12 steps", answer, rates
-    weights = [parameters_to_vector(network.parameters()).detach() for network in (model, reference)]
-    yield "最后的权重 · the weights at the end", *weights
+    answer = call(train_with_schedule, model, loader, loss_fn, *parts(model), 3)
+    optimizer, scheduler = parts(reference)
+    rates = scheduler.get_last_lr()
+    train_one_epoch(
+        reference, loader * 3, loss_fn, optimizer, scheduler=scheduler,
+        log=lambda *_: rates.append(*scheduler.get_last_lr()), log_every=1,
+    )  # fmt: skip
+    yield "12 步的学习率 · the rates of 12 steps", answer, rates[:-1]
+    yield "最后的权重 · the weights at the end", weights_of(model), weights_of(reference)
 
 
 q1 = exercise("13.1", judge_prediction(BEST_RATE, options=("smaller", "the same", "larger")))

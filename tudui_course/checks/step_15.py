@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tudui_course.checks.judges import call, judge_function, judge_prediction, required
-from tudui_course.checks.props import Batches, Watched
+from tudui_course.checks.props import exam
 from tudui_course.checks.table import exercise
 
 CURVES = {
@@ -63,22 +63,13 @@ def judge_make_optimizer(make_optimizer):
 
 def judge_evaluate(evaluate):
     """Three batches, the last one smaller, through a network with BatchNorm and Dropout that comes in training mode."""
-    images, targets = torch.randn(10, 6) * 3 + 1, torch.arange(10) % 3
-    model = Watched(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
-    linear, norm, _, last = model.layers
-    norm.running_mean.normal_()
-    norm.running_var.uniform_(0.5, 2)
-    with torch.no_grad():
-        scale = (norm.running_var + norm.eps).rsqrt()
-        logits = last((linear(images) - norm.running_mean) * scale)
-    losses = -logits.log_softmax(1)[torch.arange(10), targets]
-    pair = required(call(evaluate, model, Batches(images, targets, 4)), tuple, "损失和正确率", "loss and accuracy")
+    model, loader, *right = exam(10, 4, seed=1)
+    pair = required(call(evaluate, model.train(), loader), tuple, "损失和正确率", "loss and accuracy")
     yield "有的批次是在训练模式下测的 · some batches were measured in training mode", any(model.modes), False
     yield "测试时还在记录计算图 · graphs were recorded while testing", any(model.recorded), False
     loss, accuracy = pair
-    loss = loss.item() if isinstance(loss, Tensor) else loss
-    yield "损失 · loss", loss, losses.mean().item()
-    yield "正确率 · accuracy", accuracy, (logits.max(1).indices == targets).float().mean().item()
+    yield "损失 · loss", loss.item() if isinstance(loss, Tensor) else loss, right[0]
+    yield "正确率 · accuracy", accuracy, right[1]
     yield "modes", [str(mode) for mode in model.modes]
     yield "left in", str(model.training)
 
