@@ -1,6 +1,7 @@
 """Exercises of 06_checkpoints: a folder that exists, the best epoch kept, what a resumed run needs, going on."""
 
 import contextlib
+import copy
 import os
 import pickle
 import tempfile
@@ -10,8 +11,9 @@ from unittest import mock
 import torch
 from torch import nn
 
-from tudui_course.checks.compare import Words, same
-from tudui_course.checks.judges import call, judge_prediction, required, state
+from tudui_course.checks.compare import Words
+from tudui_course.checks.judges import call, differ, judge_prediction, required
+from tudui_course.checks.props import Loaded, save, start, train_a_step
 from tudui_course.checks.table import exercise
 
 QUESTIONS = (
@@ -21,24 +23,6 @@ QUESTIONS = (
     "without the random state",
     "without the random state, nothing is shuffled",
 )
-
-
-def start(seed):
-    """A tiny network, and an SGD with momentum."""
-    torch.default_generator.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-
-def train_a_step(model, optimizer):
-    optimizer.zero_grad()
-    model(torch.linspace(-1, 1, 12).reshape(3, 4)).square().sum().backward()
-    optimizer.step()
-
-
-def differ(one, other):
-    """Whether two state_dicts hold other numbers."""
-    return not same(state(dict(one)), state(dict(other)), within=0)
 
 
 def judge_path(checkpoint_path):
@@ -57,44 +41,35 @@ def judge_path(checkpoint_path):
 def judge_best(train_and_keep_best):
     """Trainings whose accuracies are written down beforehand, the best in the middle, first, last, or twice."""
     for scores in ((0.3, 0.8, 0.1), (0.7, 0.2), (0.1, 0.5, 0.9), (0.2, 0.6, 0.6, 0.4), (0.0, 0.0)):
-        model, _ = start(seed=5)
-        weight, epochs, kinds, load = model[0].weight, [], [], model.load_state_dict
-        model.load_state_dict = lambda kept, load=load, kinds=kinds: kinds.append(type(kept).__name__) or load(kept)
-        accuracies = iter(scores)
+        model, epochs, accuracies = Loaded(), [], iter(scores)
 
-        def train(model, epoch, weight=weight, epochs=epochs):
+        def train(model, epoch, epochs=epochs):
             epochs.append(epoch)
-            with torch.no_grad():
-                weight.fill_(len(epochs))  # in place, as an optimizer does
+            model.count()
 
         answer = call(train_and_keep_best, model, len(scores), train, lambda _, left=accuracies: next(left))
-        what, best = f"正确率 {scores} · accuracies {scores}", scores.index(max(scores))
-        yield f"{what}：练的轮 · {what}: epochs trained", epochs, list(range(len(scores)))
-        yield f"{what}：装回去的是第几轮 · {what}: the epoch put back", int(weight[0, 0]), best + 1
-        yield f"{what}：返回的 · {what}: returned", answer, max(scores)
-        yield f"{what}：装回去的是什么 · {what}: what was put back", Words(kinds)  # tells dict(...) from what was given
+        what, best = f"正确率 {scores}%s · accuracies {scores}%s", scores.index(max(scores))
+        yield what % ("：练的轮", ": epochs trained"), epochs, list(range(len(scores)))
+        yield what % ("：装回去的是第几轮", ": the epoch put back"), round(model.weight.item()), best + 1
+        yield what % ("：返回的", ": returned"), answer, max(scores)
+        yield f"{scores}: put back", " ".join(model.notes)  # tells dict(...) from what was given
 
 
 def resumed_runs():
     """What becomes of a run whose second half starts from a checkpoint, by what is missing from it; found by trying."""
     answers = {}
     for name in QUESTIONS:
-        momentum = 0.0 if "no momentum" in name else 0.9
-        ends = []
-        for stopped in (False, True):
-            model, optimizer, order = tiny_run(seed=0, momentum=momentum)
-            train_steps(model, optimizer, order, shuffle="nothing is" not in name)
-            if stopped:
-                other = tiny_run(seed=1, momentum=momentum)
-                other[0].load_state_dict(model.state_dict())
-                if "without the optimizer" not in name:
-                    other[1].load_state_dict(optimizer.state_dict())
-                if "without the random" not in name:
-                    other[2].set_state(order.get_state())
-                model, optimizer, order = other
-            train_steps(model, optimizer, order, shuffle="nothing is" not in name)
-            ends.append(state(model.state_dict()))
-        answers[name] = "same" if same(*ends, within=0) else "different"
+        shuffle, momentum = "nothing is" not in name, 0.0 if "no momentum" in name else 0.9
+        run, other = (tiny_run(seed, momentum) for seed in (0, 1))
+        train_steps(*run, shuffle)
+        other[0].load_state_dict(run[0].state_dict())
+        if "without the optimizer" not in name:
+            other[1].load_state_dict(copy.deepcopy(run[1].state_dict()))
+        if "without the random" not in name:
+            other[2].set_state(run[2].get_state())
+        for one in (run, other):
+            train_steps(*one, shuffle)
+        answers[name] = "different" if differ(run[0], other[0]) else "same"
     return answers
 
 
@@ -122,14 +97,6 @@ class Witness(str):
 
     def __reduce__(self):
         return os.mkdir, (str(self),)
-
-
-def save(path, epoch, **more):
-    """Write such a file, and return the model and optimizer that it holds."""
-    model, optimizer = start(seed=3)
-    train_a_step(model, optimizer)
-    torch.save({"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict(), **more}, path)
-    return model, optimizer
 
 
 def judge_resume(resume):
