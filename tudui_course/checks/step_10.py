@@ -39,26 +39,37 @@ def turned():
     return picture
 
 
-PICTURES = {
-    "RGB, 96x96": lambda: smooth(96, 96, 0),
-    "L, 80x80": lambda: smooth(80, 80, 1).convert("L"),
-    "P, 64x64": lambda: smooth(64, 64, 2).quantize(32),
-    "RGBA, 96x96": lambda: smooth(96, 48, 3).convert("RGBA").crop((0, 0, 96, 96)),  # below: transparent, black beneath
-    "RGB, 160x80": lambda: smooth(160, 80, 4),
-    "RGB, 60x150": lambda: smooth(60, 150, 6),
-    "RGB, 80x160, EXIF orientation 6": turned,
-}
+PICTURES = (
+    ("RGB, 96x96", lambda: smooth(96, 96, 0)),
+    ("L, 80x80", lambda: smooth(80, 80, 1).convert("L")),
+    ("P, 64x64", lambda: smooth(64, 64, 2).quantize(32)),
+    (
+        "RGBA, 96x96",
+        lambda: smooth(96, 48, 3).convert("RGBA").crop((0, 0, 96, 96)),
+    ),  # below: transparent, black beneath
+    ("RGB, 160x80", lambda: smooth(160, 80, 4)),
+    ("RGB, 60x150", lambda: smooth(60, 150, 6)),
+    ("RGB, 80x160, EXIF orientation 6", turned),
+)
+SQUARES = [
+    (f"{size}x{size}", lambda size=size, seed=seed: smooth(size, size, seed))
+    for size, seed in ((32, 7), (32, 8), (64, 9))
+]
 
 
-def judge_to_batch(to_batch):
-    """Seven pictures of several modes and shapes, up to the first that goes wrong."""
-    for what, make in PICTURES.items():
-        picture = to_rgb(ImageOps.exif_transpose(make()))
-        expected = to_tensor(ImageOps.fit(picture, (32, 32), Image.Resampling.BILINEAR)).unsqueeze(0)
-        for fact in batch_facts(what, attempt(to_batch, [make()]), expected):
-            yield fact
-            if not same(*fact[1:], WITHIN):
-                return
+def judge_pictures(cases):
+    """Judge what makes a batch of a picture, up to the first case, (name, function that makes one), that goes wrong."""
+
+    def judge(to_batch):
+        for what, make in cases:
+            picture = to_rgb(ImageOps.exif_transpose(make()))
+            expected = to_tensor(ImageOps.fit(picture, (32, 32), Image.Resampling.BILINEAR)).unsqueeze(0)
+            for fact in batch_facts(what, attempt(to_batch, [make()]), expected):
+                yield fact
+                if not same(*fact[1:], WITHIN):
+                    return
+
+    return judge
 
 
 def batch_facts(what, answer, expected):
@@ -110,18 +121,7 @@ def outcome(what):
     return "answer"
 
 
-def judge_as_batch(as_batch):
-    """Three pictures of 32x32 and one that is larger, up to the first that goes wrong."""
-    for width, height, seed in ((32, 32, 7), (32, 32, 8), (64, 64, 9)):
-        picture = smooth(width, height, seed)
-        expected = to_tensor(picture.resize((32, 32))).unsqueeze(0)
-        for fact in batch_facts(f"{width}x{height}", attempt(as_batch, [picture.copy()]), expected):
-            yield fact
-            if not same(*fact[1:], WITHIN):
-                return
-
-
-q1 = exercise("10.1", judge_to_batch, within=WITHIN)
+q1 = exercise("10.1", judge_pictures(PICTURES), within=WITHIN)
 q2 = exercise("10.2", judge_top3, within=1e-3)
 q3 = exercise("10.3", judge_prediction({what: outcome(what) for what in BATCHES}, options=("error", "answer")))
-q4 = exercise("10.4", judge_as_batch, within=WITHIN)
+q4 = exercise("10.4", judge_pictures(SQUARES), within=WITHIN)
