@@ -1,7 +1,5 @@
 """Exercises of 11_choosing_honestly: fifty guessers, a leak to be mended, standard errors, pairs, an honest report."""
 
-from collections.abc import Iterator
-
 import torch
 
 from tudui_course.checks.judges import attempt, call, judge_function, judge_prediction, required
@@ -11,7 +9,7 @@ from tudui_course.data import InMemory
 FIFTY = {"the best of fifty": 0.12, "the same one in a new exam": 0.10}
 
 
-def judge_prepare(prepare) -> Iterator[tuple]:
+def judge_prepare(prepare):
     """Where the pictures of a small set end up, and their shifted copies, with 2 and with 3 kept back of each class."""
     generator = torch.Generator().manual_seed(4)
     images = torch.randint(0, 256, (30, 3, 4, 4), dtype=torch.uint8, generator=generator)
@@ -24,27 +22,18 @@ def judge_prepare(prepare) -> Iterator[tuple]:
         train, val = (required(part, InMemory, "两个 InMemory", "two InMemory sets") for part in parts)
         names = [[as_bytes(image) for image in part.images] for part in (train, val)]
         numbers = [[(originals | shifted).get(name) for name in part] for part in names]
-        yield (
-            f"count={count}：训练图里有验证图或它的翻版 · count={count}: validation pictures or copies are trained on",
-            bool(set(numbers[0]) & set(numbers[1])),
-            False,
-        )
-        yield f"count={count}，验证图张数 · count={count}, validation pictures", len(val.images), count
-        yield f"count={count}，训练图张数 · count={count}, training pictures", len(train.images), 2 * (30 - count)
-        yield (
-            f"count={count}：验证图里有移过的 · count={count}: there are shifted pictures among those to validate on",
-            any(name in shifted for name in names[1]),
-            False,
-        )
+        what = f"count={count}"
+        leak = f"{what}：训练图里有验证图或它的翻版 · {what}: validation pictures or copies are trained on"
+        yield leak, not set(numbers[0]).isdisjoint(numbers[1]), False
+        yield f"{what}，验证图张数 · {what}, validation pictures", len(val.images), count
+        yield f"{what}，训练图张数 · {what}, training pictures", len(train.images), 2 * (30 - count)
+        moved = f"{what}：验证图里有移过的 · {what}: there are shifted pictures among those to validate on"
+        yield moved, not shifted.keys().isdisjoint(names[1]), False
         copies = sum(name in shifted for name in names[0])
-        yield f"count={count}，训练图里移过的 · count={count}, shifted training pictures", copies, 30 - count
+        yield f"{what}，训练图里移过的 · {what}, shifted training pictures", copies, 30 - count
         for name, part, found in zip(("train", "validation"), (train, val), numbers, strict=True):
-            wanted = [None if number is None else number % 3 for number in found]
-            yield (
-                f"count={count}：{name} 的标签和图对不上 · count={count}: labels of {name} don't fit its pictures",
-                part.targets.tolist() != wanted,
-                False,
-            )
+            wrong = part.targets.tolist() != [None if number is None else number % 3 for number in found]
+            yield f"{what}：{name} 的标签和图对不上 · {what}: labels of {name} don't fit its pictures", wrong, False
     yield "你改动了 pictures · you changed pictures", not torch.equal(pictures.images, before), False
 
 
@@ -69,7 +58,7 @@ def answers(seed, count, *chances):
     return tuple(torch.rand(count, generator=generator) < chance for chance in chances)
 
 
-def judge_report(report) -> Iterator[tuple]:
+def judge_report(report):
     """The name chosen, and the number reported, for each of some comparisons."""
     for number, (val, test, expected) in enumerate(RECIPES, start=1):
         yield f"第 {number} 组 · set {number}", attempt(report, (val, test)), expected
