@@ -39,29 +39,23 @@ def turned():
     return picture
 
 
-PICTURES = (
-    ("RGB, 96x96", lambda: smooth(96, 96, 0)),
-    ("L, 80x80", lambda: smooth(80, 80, 1).convert("L")),
-    ("P, 64x64", lambda: smooth(64, 64, 2).quantize(32)),
-    (
-        "RGBA, 96x96",
-        lambda: smooth(96, 48, 3).convert("RGBA").crop((0, 0, 96, 96)),
-    ),  # below: transparent, black beneath
-    ("RGB, 160x80", lambda: smooth(160, 80, 4)),
-    ("RGB, 60x150", lambda: smooth(60, 150, 6)),
-    ("RGB, 80x160, EXIF orientation 6", turned),
-)
-SQUARES = [
-    (f"{size}x{size}", lambda size=size, seed=seed: smooth(size, size, seed))
-    for size, seed in ((32, 7), (32, 8), (64, 9))
-]
+PICTURES = {
+    "RGB, 96x96": lambda: smooth(96, 96, 0),
+    "L, 80x80": lambda: smooth(80, 80, 1).convert("L"),
+    "P, 64x64": lambda: smooth(64, 64, 2).quantize(32),
+    "RGBA, 96x96": lambda: smooth(96, 48, 3).convert("RGBA").crop((0, 0, 96, 96)),  # below: transparent, black beneath
+    "RGB, 160x80": lambda: smooth(160, 80, 4),
+    "RGB, 60x150": lambda: smooth(60, 150, 6),
+    "RGB, 80x160, EXIF orientation 6": turned,
+}
+SQUARES = {"32x32": lambda: smooth(32, 32, 7), "64x64": lambda: smooth(64, 64, 9)}
 
 
 def judge_pictures(cases):
-    """Judge what makes a batch of a picture, up to the first case, (name, function that makes one), that goes wrong."""
+    """Judge what makes a batch of a picture, up to the first of the cases, which make one each, that goes wrong."""
 
     def judge(to_batch):
-        for what, make in cases:
+        for what, make in cases.items():
             picture = to_rgb(ImageOps.exif_transpose(make()))
             expected = to_tensor(ImageOps.fit(picture, (32, 32), Image.Resampling.BILINEAR)).unsqueeze(0)
             for fact in batch_facts(what, attempt(to_batch, [make()]), expected):
