@@ -77,6 +77,12 @@ def pictures(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return 2 + 3 * torch.randn(count, 6, generator=generator), torch.randint(0, 3, (count,), generator=generator)
 
 
+def tensors(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Random tensors, float64, one of each shape."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
 def exam(count: int, size: int, seed: int) -> tuple[Watched, Batches, float, float]:
     """What an evaluation is tried out on, and what is to come out.
 

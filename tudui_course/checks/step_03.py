@@ -7,15 +7,10 @@ import torch
 from torch import nn
 
 from tudui_course.checks.judges import call, judge_figure, judge_function, judge_prediction
-from tudui_course.checks.props import Batches, pictures, trained, weights_of
+from tudui_course.checks.props import Batches, pictures, tensors, trained, weights_of
 from tudui_course.checks.table import exercise
 
 STEPS = 10 * math.ceil(50_000 / 64)
-
-
-def tensors(seed, *shapes):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator) for shape in shapes]
 
 
 WEIGHTS, GRADIENTS = tensors(0, (2, 3), (4,), (2,)), [*tensors(1, (2, 3), (4,)), None]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tudui_course.checks.judges import call, judge_function, judge_prediction
-from tudui_course.checks.props import Batches, pictures, weights_of
+from tudui_course.checks.props import Batches, pictures, tensors, weights_of
 from tudui_course.checks.table import exercise
 from tudui_course.loop import train_one_epoch
 
@@ -44,11 +44,6 @@ def clip(gradients, limit):
         parameter.grad = gradient.clone()
     nn.utils.clip_grad_norm_(parameters, limit)
     return [parameter.grad for parameter in parameters]
-
-
-def tensors(seed, *shapes):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
 LONG, LONE = tensors(0, (2, 3), (4,), ()), tensors(1, (5,))
