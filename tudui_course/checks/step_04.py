@@ -14,16 +14,18 @@ WAYS = {
     "loss.detach()": lambda loss: loss.detach(),
     "loss, after backward()": lambda loss: (loss.backward(), loss)[1],
 }
-EXPRESSIONS = ("x.sum().item()", "x.item()", "x.detach()", "x.tolist()", "x.numpy()", "x[:1].item()")
 
 
-def graphs_kept(keep, count):
-    """How many losses' graphs are still there after `count` batches of which `keep(loss)` went into a list."""
-    model, losses = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)), []
-    with SavedTensors(model) as saved:
-        for _ in range(count):
-            losses.append(keep(model(torch.ones(3, 4)).sum()))
-    return saved.megabytes() / (3 * (4 + 8) * 4 / 2**20)
+def megabytes_kept():
+    """What is still there of the graphs of five losses, 20 MB each, by what of them went into a list."""
+    kept = {}
+    for way, keep in WAYS.items():
+        model, losses = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)), []
+        with SavedTensors(model) as saved:
+            for _ in range(5):
+                losses.append(keep(model(torch.ones(3, 4)).sum()))
+        kept[way] = round(20 * saved.megabytes() / (3 * (4 + 8) * 4 / 2**20))
+    return kept
 
 
 def kind_of(expression):
@@ -33,6 +35,10 @@ def kind_of(expression):
     except RuntimeError:
         return "error"
     return {float: "number", list: "list", torch.Tensor: "tensor"}[type(value)]
+
+
+EXPRESSIONS = ("x.sum().item()", "x.item()", "x.detach()", "x.tolist()", "x.numpy()", "x[:1].item()")
+KINDS = {expression: kind_of(expression) for expression in EXPRESSIONS}
 
 
 def judge_mean_loss(mean_loss):
@@ -50,12 +56,6 @@ def judge_mean_loss(mean_loss):
     yield "走过的批次的图还留着 · graphs of earlier batches are still kept", leaks, False
 
 
-q1 = exercise(
-    "04.1",
-    judge_prediction({way: round(20 * graphs_kept(keep, 5)) for way, keep in WAYS.items()}, options=(0, 20, 100)),
-)
+q1 = exercise("04.1", judge_prediction(megabytes_kept(), options=(0, 20, 100)))
 q2 = exercise("04.2", judge_mean_loss)
-q3 = exercise(
-    "04.3",
-    judge_prediction({text: kind_of(text) for text in EXPRESSIONS}, options=("number", "list", "tensor", "error")),
-)
+q3 = exercise("04.3", judge_prediction(KINDS, options=("number", "list", "tensor", "error")))

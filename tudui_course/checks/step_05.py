@@ -10,6 +10,7 @@ from tudui_course.checks.props import Batches, exam, pictures, trained, weights_
 from tudui_course.checks.table import exercise
 
 LESSON_SUM = 194.5557427406311  # what the lesson printed after epoch 10
+OVERFITTING = {"training loss": "falls", "test loss": "falls then rises"}
 
 
 def flags():
@@ -53,9 +54,4 @@ q1 = exercise("05.1", judge_prediction(flags(), options=(True, False)))
 q2 = exercise("05.2", judge_test_loss)
 q3 = exercise("05.3", judge_figure(LESSON_SUM / math.ceil(10_000 / 64)), within=6e-4)
 q4 = exercise("05.4", judge_steps)
-q5 = exercise(
-    "05.5",
-    judge_prediction(
-        {"training loss": "falls", "test loss": "falls then rises"}, options=("falls", "rises", "falls then rises")
-    ),
-)
+q5 = exercise("05.5", judge_prediction(OVERFITTING, options=("falls", "rises", "falls then rises")))

@@ -12,9 +12,9 @@ MATRICES = torch.tensor([[8, 1, 1], [4, 10, 6], [0, 2, 3]]), torch.tensor([[5, 0
 def shapes():
     """The shapes of four results for 64 pictures and 10 classes."""
     logits, targets = predictions(64, 10, seed=8)
+    right = (logits.argmax(1) == targets).sum()
     results = {"logits.argmax(1)": logits.argmax(1), "logits.argmax(0)": logits.argmax(0)}
-    results["logits.argmax()"] = logits.argmax()
-    results["(logits.argmax(1) == targets).sum()"] = (logits.argmax(1) == targets).sum()
+    results |= {"logits.argmax()": logits.argmax(), "(logits.argmax(1) == targets).sum()": right}
     return {name: str(tuple(result.shape)) for name, result in results.items()}
 
 
