@@ -2,12 +2,12 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 from filelock import FileLock
 
+from tudui_course.course import write_whole
 from tudui_course.runtime import home
 
 
@@ -45,18 +45,6 @@ def remember(name: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=5):  # two notebooks may be solved at once
             if name not in solved():
-                replace(path, json.dumps(sorted({*solved(), name})))
+                write_whole(path, json.dumps(sorted({*solved(), name})).encode())
     except (OSError, NotImplementedError):  # a full disk, a read-only one, one without locks
         pass
-
-
-def replace(path: Path, text: str) -> None:
-    """Put a new file in the place of the old one, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

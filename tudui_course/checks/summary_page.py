@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from tudui_course import plots
 from tudui_course.board import EVENTS, read_scalars
-from tudui_course.checks.solved import replace
-from tudui_course.course import originals
+from tudui_course.course import originals, write_whole
 from tudui_course.errors import InputError, StorageError
 
 MARK = '<meta name="generator" content="tudui_course summary">'
@@ -62,7 +61,7 @@ def write_summary(path: Path, marks: dict[str, list[bool]], run: Path | str | No
     try:
         if path.exists() and not (path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")):
             raise InputError(f"{path} is there and is no summary of this course; give the page another name.")
-        replace(path, page(marks, run))
+        write_whole(path, page(marks, run).encode())
     except OSError as error:
         raise StorageError(f"{path} can't be written ({error.strerror}); give another folder.") from None
 
