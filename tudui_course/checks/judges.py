@@ -21,14 +21,13 @@ def judge_function(reference: Callable, cases: Iterable) -> Judge:
 
     Args:
         reference: does what is asked, worked out in another way than the solution wherever there is one (torch, math).
-        cases: the arguments of each call, a tuple, or a function that makes such a tuple. Enough of them that a
-            mistake shows, and that no two mistakes look alike.
+        cases: the arguments of each call. Enough of them that a mistake shows, and that no two mistakes look alike.
     """
     names, cases = list(inspect.signature(reference).parameters), list(cases)
 
     def judge(answer: Callable) -> Iterator[tuple]:
         for case in cases:
-            given, wanted = (case() if callable(case) else copy.deepcopy(case) for _ in range(2))
+            given, wanted = (copy.deepcopy(case) for _ in range(2))
             label = f"{reference.__name__}({in_short(names, given)})"
             before, tensors = state(given), list(tensors_in(given))
             expected, got = attempt(reference, wanted), attempt(answer, given)
@@ -47,13 +46,13 @@ def judge_function(reference: Callable, cases: Iterable) -> Judge:
 
 def left_behind(label: str, names: list[str], before: list, given: list, wanted: list) -> Iterator[tuple]:
     """What has become of the arguments: first of those to be left alone, then of those to be changed."""
+    changed = []
     for name, start, left, right in zip(names, before, given, wanted, strict=True):
-        if same(right, start, within=0):
-            complaint = f"{label}：你的函数改动了 {name} · {label}: your function changed {name}"
-            yield complaint, not same(left, start, within=0), False
-    for name, start, left, right in zip(names, before, given, wanted, strict=True):
-        if not same(right, start, within=0):
-            yield f"{label}，{name} · {label}, {name}", left, right
+        if differ(right, start):
+            changed.append((f"{label}，{name} · {label}, {name}", left, right))
+        else:
+            yield f"{label}：你的函数改动了 {name} · {label}: your function changed {name}", differ(left, start), False
+    yield from changed
 
 
 def judge_figure(expected: float | dict[str, int]) -> Judge:
@@ -140,11 +139,8 @@ def judge_model(reference: Callable[[], nn.Module], shape: tuple[int, ...]) -> J
         for count in (2, 3):  # two sizes: a batch size must not be built in
             images = torch.ones((count, *shape))
             got, expected = (attempt(one, [images]) for one in (model, reference()))
-            yield (
-                f"{tuple(images.shape)} 的输出形状 · the output's shape for {tuple(images.shape)}",
-                shape_of(got),
-                shape_of(expected),
-            )
+            size = tuple(images.shape)
+            yield f"{size} 的输出形状 · the output's shape for {size}", shape_of(got), shape_of(expected)
         yield "层 · layers", layers(model), layers(reference())
 
     return judge
@@ -177,9 +173,9 @@ def call(function: Callable, *arguments: Any) -> Any:
     return result
 
 
-def attempt(function: Callable, arguments: Iterable) -> Any:
+def attempt(function: Callable, arguments: Iterable, seed: int = 0) -> Any:
     """What a call returns, or the exception that it raises, from the same random numbers each time."""
-    torch.default_generator.manual_seed(0)  # not torch.manual_seed, which seeds a GPU as well
+    torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds a GPU as well
     try:
         return call(function, *arguments)
     except (Wrong, Blank):
