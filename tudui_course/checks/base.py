@@ -16,24 +16,18 @@ from tudui_course.language import chosen
 ASCII = str.maketrans("✓✗○", "vxo")  # for a console that can't show them
 
 
-class Wrong(Exception):
-    """Raised by a judge: what is wrong with this answer, in Chinese and in English."""
+NOT_ATTEMPTED = (
+    "还没有作答：把 ... 换成你的代码；要写几行，就另起一行，缩进着写。",
+    "Not attempted yet: put your code in place of the dots; several lines go below, indented.",
+)
 
-    def __init__(self, chinese: str, english: str) -> None:
-        super().__init__(english)
-        self.chinese, self.english = chinese, english
+
+class Wrong(Exception):
+    """Raised by a judge with two arguments: what is wrong with this answer, in Chinese and in English."""
 
 
 class Blank(Exception):
-    """Raised by a judge: nothing has been written yet."""
-
-    def __init__(
-        self,
-        chinese: str = "还没有作答：把 ... 换成你的代码；要写几行，就另起一行，缩进着写。",
-        english: str = "Not attempted yet: put your code in place of the dots; several lines go below, indented.",
-    ) -> None:
-        super().__init__(english)
-        self.chinese, self.english = chinese, english
+    """Raised by a judge: nothing has been written yet. Two arguments say it otherwise than NOT_ATTEMPTED."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +58,9 @@ class Exercise:
                     raise Blank
                 self.judge(answer)
         except Wrong as wrong:
-            say("✗", self.name, wrong.chinese, wrong.english)
+            say("✗", self.name, *wrong.args)
         except Blank as blank:
-            say("○", self.name, blank.chinese, blank.english)
+            say("○", self.name, *(blank.args or NOT_ATTEMPTED))
         except Exception as error:  # the learner's code, or an answer of a kind nobody thought of
             name = type(error).__name__
             say("✗", self.name, f"你的代码出错了：{name}: {error}", f"Your code raised an error: {name}: {error}")
