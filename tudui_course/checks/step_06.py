@@ -75,12 +75,8 @@ def resumed_runs():
 
 def tiny_run(seed, momentum):
     """A network of one layer, its optimizer, and the generator that shuffles."""
-    generator = torch.Generator().manual_seed(seed)
     model = nn.Linear(4, 2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.uniform_(-1, 1, generator=generator)
-    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum), generator
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum), torch.Generator().manual_seed(seed)
 
 
 def train_steps(model, optimizer, order, shuffle):
