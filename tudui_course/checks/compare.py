@@ -4,9 +4,8 @@ import math
 import re
 import reprlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +23,7 @@ class Words(str):
     """Text that is quoted without quotation marks."""
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """One thing seen while an answer was tried out.
 
     Attributes:

@@ -22,13 +22,14 @@ FOLDER = Path(__file__).parent
 NEEDED, OPTIONAL = {"praise", "hints", "solution"}, {"mistakes", "otherwise", "helpers", "answer", "given"}
 
 
-def exercise(name: str, judge: Judge, within: float = 1e-6) -> Exercise:
+def exercise(name: str, judge: Judge, within: float = 1e-6, to_first_wrong: bool = False) -> Exercise:
     """The exercise of this name, "03.2": its text is [q2] in step_03.toml.
 
     Args:
         name: notebook and number.
         judge: tries an answer out, see judges.py.
         within: how far a number may be from the right one, besides 1e-5 of it.
+        to_first_wrong: try no further than that: what follows from it would only confuse.
 
     Raises:
         InputError: the file has no such text, or it lacks something, or has more than it may.
@@ -42,7 +43,7 @@ def exercise(name: str, judge: Judge, within: float = 1e-6) -> Exercise:
             f"{sorted(OPTIONAL)}."
         )
     praise, hints = tuple(text.pop("praise")), tuple(tuple(hint) for hint in text.pop("hints"))
-    table = Table(judge, within, imports=file.get("imports", ""), **text)
+    table = Table(judge, within, imports=file.get("imports", ""), to_first_wrong=to_first_wrong, **text)
     solution = f"{table.solution}\n\nexercises.q{number}.check({table.answer})"
     return Exercise(name, table.decide, praise, hints, solution, table)
 
@@ -61,6 +62,7 @@ class Table:
         helpers: functions that wrong code uses.
         answer: the expression that is checked; the last name that the solution defines, where it isn't given.
         given: the wrong code that stands in the notebook to be mended; what does the same is still blank.
+        to_first_wrong: whether trying an answer out ends at the first wrong fact.
     """
 
     judge: Judge
@@ -72,7 +74,8 @@ class Table:
     helpers: str = ""
     answer: str = ""
     given: str = ""
-    tried: dict[str, list[list[Fact]]] = field(default_factory=dict, init=False, repr=False)  # what mistakes do
+    to_first_wrong: bool = False
+    tried: dict[str, list[dict]] = field(default_factory=dict, init=False, repr=False)  # mistake -> what its answers do
 
     def __post_init__(self) -> None:
         self.solution = self.solution.strip()
@@ -129,6 +132,8 @@ class Table:
         try:
             for seen in self.judge(answer):
                 found += facts(*seen)
+                if self.to_first_wrong and not self.is_right(found[-1]):
+                    break
         except (Wrong, Blank):
             raise
         except Exception as error:
@@ -147,11 +152,10 @@ class Table:
         """
         wrongs, most = {fact.what for fact in found if not self.is_right(fact)}, 0
         if wrong not in self.tried:
-            self.tried[wrong] = [self.try_out(one) for one in self.wrong_answers(wrong)]
-        for theirs_found in self.tried[wrong]:
-            theirs = {fact.what: fact.got for fact in theirs_found}
-            shared = [fact for fact in found if fact.what in theirs]
-            alike = {fact.what for fact in shared if same(fact.got, theirs[fact.what], self.within)}
+            answers = self.wrong_answers(wrong)
+            self.tried[wrong] = [{fact.what: fact.got for fact in self.try_out(answer)} for answer in answers]
+        for theirs in self.tried[wrong]:
+            alike = {what for what, got, _ in found if what in theirs and same(got, theirs[what], self.within)}
             enough = isinstance(first.expected, bool) or 2 * len(alike & wrongs) >= len(wrongs)
             if first.what in alike and enough:
                 most = max(most, len(alike))
