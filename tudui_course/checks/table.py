@@ -111,9 +111,9 @@ class Table:
     def decide(self, answer: Any) -> None:
         """Return for a right answer; raise Wrong (or Blank) for another."""
         found = self.try_out(answer)
-        first = next((fact for fact in found if not self.is_right(fact)), None)
-        if first is None:
+        if not self.wrongs(found):
             return
+        first = self.wrongs(found)[0]
         if self.given and self.agreement(found, first, self.given) == len(found):
             raise Blank(
                 "代码还是原来的样子：运行它，看看哪里不对，再改。",
@@ -132,7 +132,7 @@ class Table:
         try:
             for seen in self.judge(answer):
                 found += facts(*seen)
-                if self.to_first_wrong and not self.is_right(found[-1]):
+                if self.to_first_wrong and self.wrongs(found):
                     break
         except (Wrong, Blank):
             raise
@@ -140,9 +140,9 @@ class Table:
             found.append(Fact("", error, None))
         return found
 
-    def is_right(self, fact: Fact) -> bool:
-        """Whether a fact is as it should be; a noted one always is."""
-        return fact.expected is NOTED or same(fact.got, fact.expected, self.within)
+    def wrongs(self, found: list[Fact]) -> list[Fact]:
+        """The facts that aren't as they should be; a noted one always is."""
+        return [one for one in found if one.expected is not NOTED and not same(one.got, one.expected, self.within)]
 
     def agreement(self, found: list[Fact], first: Fact, wrong: str) -> int:
         """In how many facts wrong code does as the answer did, if it accounts for it.
@@ -150,7 +150,7 @@ class Table:
         It does where it goes wrong in the same way in the first fact, and, unless that is a complaint (a bool), in at
         least half of all that are wrong.
         """
-        wrongs, most = {fact.what for fact in found if not self.is_right(fact)}, 0
+        wrongs, most = {fact.what for fact in self.wrongs(found)}, 0
         if wrong not in self.tried:
             answers = self.wrong_answers(wrong)
             self.tried[wrong] = [{fact.what: fact.got for fact in self.try_out(answer)} for answer in answers]
