@@ -15,12 +15,11 @@ OVERFITTING = {"training loss": "falls", "test loss": "falls then rises"}
 
 def flags():
     """What requires a gradient, where w does and a doesn't."""
-    a, w = torch.ones(3), torch.ones(3, requires_grad=True)
+    names = {"a": torch.ones(3), "w": torch.ones(3, requires_grad=True)}
+    made = {text: eval(text, names) for text in ("a * w", "a * 2", "w.argmax()", "w.detach() * a")}
     with torch.no_grad():
-        inside, old = w * 2, w
-    made = {"a * w": a * w, "a * 2": a * 2, "w.argmax()": w.argmax(), "w.detach() * a": w.detach() * a}
-    made |= {"inside no_grad: w * 2": inside, "inside no_grad: w": old}
-    return {name: tensor.requires_grad for name, tensor in made.items()}
+        made |= {f"inside no_grad: {text}": eval(text, names) for text in ("w * 2", "w")}
+    return {text: tensor.requires_grad for text, tensor in made.items()}
 
 
 def judge_test_loss(test_loss):
