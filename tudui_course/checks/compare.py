@@ -70,9 +70,8 @@ def same(got: Any, expected: Any, within: float) -> bool:
         return isinstance(got, Real) and (math.isclose(got, expected, rel_tol=1e-5, abs_tol=within) or got is expected)
     if isinstance(expected, Exception):
         return type(got) is type(expected) and (isinstance(got, OSError) or in_words(got) == in_words(expected))
-    if isinstance(expected, list | tuple):
-        fits = isinstance(got, list | tuple) and len(got) == len(expected)
-        return fits and all(same(one, other, within) for one, other in zip(got, expected, strict=True))
+    if isinstance(expected, list | tuple) and isinstance(got, list | tuple):
+        got, expected = dict(enumerate(got)), dict(enumerate(expected))
     if isinstance(expected, dict):
         fits = isinstance(got, dict) and got.keys() == expected.keys()
         return fits and all(same(got[key], expected[key], within) for key in expected)

@@ -166,7 +166,9 @@ def call(function: Callable, *arguments: Any) -> Any:
         )
     before = state(arguments)
     result = function(*arguments)
-    if result is ... or (result is None and not has_body(function)):
+    code = getattr(function, "__code__", None)
+    empty = code is None or len(code.co_code) <= len((lambda: None).__code__.co_code)  # dots, a docstring, a comment
+    if (result is None and empty) or result is ...:
         if not differ(arguments, before):
             raise Blank
         return None
@@ -190,15 +192,6 @@ def required(value: Any, kind: type, chinese: str, english: str) -> Any:
         yours = quoted(value) if isinstance(value, type) else type(value).__name__
         raise Wrong(f"要返回{chinese}，你返回的是 {yours}。", f"Return {english}; yours returned {yours}.")
     return value
-
-
-def has_body(function: Callable) -> bool:
-    """Whether there is more in a function than dots, a docstring or a comment."""
-
-    def blank() -> None: ...
-
-    code = getattr(function, "__code__", None)
-    return code is not None and len(code.co_code) > len(blank.__code__.co_code)
 
 
 def state(value: Any) -> Any:

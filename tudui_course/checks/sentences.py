@@ -34,11 +34,8 @@ def of_unknown(fact: Fact, advice: Pair, tell: bool) -> Pair:
     """What should have come out in place of what did (only if it may be told), and the exercise's own advice."""
     what = in_both(fact.what)
     if isinstance(fact.got, Exception):
-        where = f"（{what[0]}）" if what[0] else "", f" ({what[1]})" if what[1] else ""
-        return (
-            f"你的代码出错了：{quoted(fact.got)}{where[0]}",
-            f"Your code raised an error: {quoted(fact.got)}{where[1]}",
-        )
+        error, where = quoted(fact.got), (f"（{what[0]}）", f" ({what[1]})") if fact.what else ("", "")
+        return f"你的代码出错了：{error}{where[0]}", f"Your code raised an error: {error}{where[1]}"
     if fact.got is None and fact.expected is not None:
         return NOTHING
     if isinstance(fact.expected, bool):
