@@ -24,7 +24,6 @@ def judge_groups(decay_groups):
     optimizer.step()
     for name, parameter in model.named_parameters():
         yield f"{name} 哪一组都不在 · {name} is in no group", id(parameter) not in held, False
-    for name, parameter in model.named_parameters():
         left = 0.95 if parameter.dim() > 1 else 1.0
         yield f"{name} 一步之后剩下 · of {name} a step leaves", parameter.mean().item(), left
 
