@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 from tudui_course.checks.base import Blank, Exercise, Wrong
-from tudui_course.checks.compare import NOTED, Fact, Pair, facts, same
+from tudui_course.checks.compare import NOTED, Fact, Pair, facts, of_known, of_unknown, same
 from tudui_course.checks.judges import Judge, judge_prediction
-from tudui_course.checks.sentences import of_known, of_unknown
 from tudui_course.errors import InputError
 
 FOLDER = Path(__file__).parent
