@@ -47,17 +47,12 @@ class Case:
         """Train, and test before the first epoch and after each, always with the same random numbers."""
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(0)
-            self.test()
-            for _ in range(epochs):
-                for images, targets in self.batches():
+            for epoch in range(epochs + 1):
+                for images, targets in self.batches() if epoch > 0 else ():
                     self.losses.append(self.train_step(self.model, images, targets, self.optimizer))
-                self.test()
+                loss, accuracy = self.evaluate(self.model, self.test_batches)
+                self.tests.append((len(self.losses), torch.as_tensor(loss).item(), accuracy))
         return self
-
-    def test(self) -> None:
-        """Note loss and accuracy on the test pictures."""
-        loss, accuracy = self.evaluate(self.model, self.test_batches)
-        self.tests.append((len(self.losses), torch.as_tensor(loss).item(), accuracy))
 
 
 def open_case(letter: str, train: InMemory, test: InMemory, **mended: Callable) -> Case:
