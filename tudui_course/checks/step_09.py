@@ -1,5 +1,6 @@
 """Exercises of 09_device_and_precision: a step on any device, timing, sums in bfloat16, a training to be mended."""
 
+import itertools
 import statistics
 
 import torch
@@ -26,11 +27,8 @@ def judge_step(first_step):
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
         model.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].device.type))
-        hook = register_optimizer_step_post_hook(lambda optimizer, *_, stepped=stepped: stepped.append(optimizer))
-        try:
+        with register_optimizer_step_post_hook(lambda optimizer, *_, stepped=stepped: stepped.append(optimizer)):
             loss = attempt(first_step, [model, images, targets, torch.device(device)])
-        finally:
-            hook.remove()
         what = f'device="{device}"'
         yield f"{what}: network and images on", f"{next(model.parameters()).device} {seen}"
         if isinstance(loss, Exception):
@@ -54,13 +52,13 @@ class RunsAhead:
     """
 
     def __init__(self, durations):
-        self.durations, self.now, self.busy_until, self.works, self.asked = durations, 100.0, 0.0, 0, 0
+        self.durations = itertools.chain([FIRST], itertools.cycle(durations))
+        self.now, self.busy_until, self.works, self.asked = 100.0, 0.0, 0, 0
 
     def work(self):
-        duration = self.durations[(self.works - 1) % len(self.durations)] if self.works else FIRST
         self.works += 1
         self.now += LAUNCH
-        self.busy_until = max(self.now, self.busy_until) + duration
+        self.busy_until = max(self.now, self.busy_until) + next(self.durations)
 
     def synchronize(self):
         self.now = max(self.now, self.busy_until)
