@@ -1,7 +1,6 @@
 """Exercises of 13_optimisation: best rates foretold, steps of momentum, clipping, a schedule to be mended."""
 
 import copy
-import itertools
 
 import torch
 from torch import nn
@@ -23,12 +22,12 @@ BEST_RATE = {
 def moves(gradients, lr, mu):
     """How far torch's own SGD moves a weight at each step."""
     weight = nn.Parameter(torch.zeros((), dtype=torch.float64))
-    optimizer, places = torch.optim.SGD([weight], lr, momentum=mu, nesterov=True), [0.0]
+    optimizer, found = torch.optim.SGD([weight], lr, momentum=mu, nesterov=True), []
     for gradient in gradients:
-        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        before, weight.grad = weight.item(), torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()
-        places.append(weight.item())
-    return [after - before for before, after in itertools.pairwise(places)]
+        found.append(weight.item() - before)
+    return found
 
 
 MOVES = [
