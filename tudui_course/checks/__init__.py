@@ -41,7 +41,7 @@ def summary(path: Path | str = "my_summary.html", run: Path | str | None = None)
 
     Args:
         path: of the HTML page; where it is relative, beside the notebook. An earlier summary there is replaced.
-        run: a folder with TensorBoard's files.
+        run: a folder with TensorBoard's files, whose train_loss and test_accuracy are drawn; without them no curve.
 
     Raises:
         InputError: there is something else of this name.

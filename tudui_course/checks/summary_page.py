@@ -47,17 +47,7 @@ not a certificate.</p>
 
 
 def write_summary(path: Path, marks: dict[str, list[bool]], run: Path | str | None = None) -> None:
-    """Write the page, whole or not at all.
-
-    Args:
-        path: of the HTML file; an earlier summary there is replaced.
-        marks: from each notebook's number, "03", to whether its exercises are solved.
-        run: a folder with TensorBoard's files, whose train_loss and test_accuracy are drawn; without them no curve.
-
-    Raises:
-        InputError: there is something else of this name.
-        StorageError: it can't be written.
-    """
+    """Write the page, whole or not at all, as `checks.summary` says; `marks` has each notebook's, by number, "03"."""
     try:
         if path.exists() and not (path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")):
             raise InputError(f"{path} is there and is no summary of this course; give the page another name.")

@@ -52,8 +52,7 @@ class Table:
     """What is known of an exercise.
 
     Attributes:
-        judge: tries an answer out.
-        within: how far a number may be from the right one.
+        judge, within, to_first_wrong: as for `exercise`.
         imports: what solution and wrong code import.
         solution: source text.
         mistakes: wrong code -> its message.
@@ -61,7 +60,6 @@ class Table:
         helpers: functions that wrong code uses.
         answer: the expression that is checked; the last name that the solution defines, where it isn't given.
         given: the wrong code that stands in the notebook to be mended; what does the same is still blank.
-        to_first_wrong: whether trying an answer out ends at the first wrong fact.
     """
 
     judge: Judge
