@@ -66,19 +66,18 @@ def judge_loop(train_and_test):
         train_one_epoch(reference, train_loader, loss_fn, other)
         expected.append(evaluate(reference, test_loader, loss_fn).accuracy)
 
-    for what, name, words in (
-        ("网络每次被调用时的模式 · the mode at each call of the network", "modes", ("train", "eval")),
-        ("网络每次被调用时的计算图 · the graph at each call of the network", "recorded", ("recorded", "none")),
-    ):
-        yield what, in_runs(getattr(model, name), words), in_runs(getattr(reference, name), words)
+    both = (model, reference)
+    yield "网络每次被调用时的模式 · the mode at each call of the network", *(in_runs(one.modes) for one in both)
+    graphs = (in_runs(one.recorded, "recorded", "none") for one in both)
+    yield "网络每次被调用时的计算图 · the graph at each call of the network", *graphs
     yield "各轮的正确率 · the accuracy of each epoch", answer, expected
-    yield "train() and eval() called", in_runs(model.switched[1:], ("train", "eval"))
+    yield "train() and eval() called", in_runs(model.switched[1:])
 
 
-def in_runs(flags, words):
+def in_runs(flags, yes="train", no="eval"):
     """Flags in few words: "3 train, 3 eval"."""
     runs = [(flag, len(list(run))) for flag, run in itertools.groupby(flags)]
-    return Words(", ".join(f"{length} {words[0 if flag else 1]}" for flag, length in runs))
+    return Words(", ".join(f"{length} {yes if flag else no}" for flag, length in runs))
 
 
 CASES = [([FIRST], 0.1), ([FIRST, SECOND, THIRD], 0.1), ([THIRD, FIRST], 0.3)]
