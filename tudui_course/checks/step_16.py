@@ -12,19 +12,13 @@ from tudui_course.checks.props import Batches, Watched, exam, pictures, save, st
 from tudui_course.checks.routine import CHECKPOINT, judge_routine
 from tudui_course.checks.table import exercise
 
-# ---- two pieces ----
-
-
-def in_batches(count, size, what):
-    chinese, english = what.split(" · ")
-    return f"{count} 张图，每批 {size} 张，{chinese} · {count} pictures in batches of {size}, {english}"
-
 
 def judge_epoch(train_one_epoch):
     """An epoch whose last batch is smaller, and one of full batches, beside the package's own."""
     for count, size in ((20, 8), (12, 4)):
         torch.default_generator.manual_seed(size)
         model, loader = Watched(nn.BatchNorm1d(6), nn.Linear(6, 3)).eval(), Batches(*pictures(count, seed=count), size)
+        of = f"{count} 张图，每批 {size} 张，%s · {count} pictures in batches of {size}, %s"
         before, (reference, losses) = weights_of(model), trained(model, loader, 0.1)
         right = sum(loss * len(targets) for loss, (_, targets) in zip(losses, loader, strict=True)) / count
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -32,13 +26,14 @@ def judge_epoch(train_one_epoch):
         yield "没有用到网络 · the network was never called", not model.modes, False
         yield "网络不在训练模式 · the network wasn't in training mode", not all(model.modes), False
         yield "权重没有变 · the weights haven't changed", torch.equal(weights_of(model), before), False
-        yield in_batches(count, size, "权重 · the weights"), weights_of(model), weights_of(reference)
-        yield in_batches(count, size, "每张图的平均损失 · the mean loss of a picture"), answer, right
+        yield of % ("权重", "the weights"), weights_of(model), weights_of(reference)
+        yield of % ("每张图的平均损失", "the mean loss of a picture"), answer, right
 
 
 def judge_evaluate(evaluate):
     """A test set whose last batch is smaller, and one of full batches; the network comes in training mode."""
     for count, size in ((20, 8), (12, 4)):
+        of = f"{count} 张图，每批 {size} 张，%s · {count} pictures in batches of {size}, %s"
         model, loader, _, right = exam(count, size, seed=count)
         before = state(model.layers.state_dict())
         answer = call(evaluate, model.train(), loader)
@@ -46,10 +41,7 @@ def judge_evaluate(evaluate):
         yield "网络不在评估模式 · the network wasn't in evaluation mode", any(model.modes), False
         yield "记录了计算图 · the graph was recorded", any(model.recorded), False
         yield "网络变了 · the network has changed", differ(model.layers.state_dict(), before), False
-        yield in_batches(count, size, "正确率 · the accuracy"), answer, right
-
-
-# ---- a restart foretold ----
+        yield of % ("正确率", "the accuracy"), answer, right
 
 
 def order_of_the_third_epoch():
@@ -70,9 +62,6 @@ def order_of_the_third_epoch():
         orders["set_rng_state(saved)"] = epoch()
     known = {first: "as epoch 1", third: "as epoch 3"}
     return {way: known.get(order, "a new one") for way, order in orders.items()}
-
-
-# ---- a resume to be mended ----
 
 
 def judge_load(load):
