@@ -29,11 +29,9 @@ def judge_shuffle(shuffle):
 
 
 def number(folders):
-    """The visible folders' numbers, in the order of the alphabet."""
-    numbers = {}
-    while visible := {name for name in folders if name[0] != "."} - numbers.keys():
-        numbers[min(visible)] = len(numbers)
-    return numbers
+    """A visible folder's number is how many others stand before it in the alphabet."""
+    visible = [name for name in folders if name[0] != "."]
+    return {name: sum(other < name for other in visible) for name in sorted(visible)}
 
 
 FOLDERS = [["cat", "dog"], [".ipynb_checkpoints", "cat", "dog"], ["ship", "cat", "dog"], ["b", ".git", "a", ".cache"]]
@@ -43,10 +41,8 @@ def judge_make_optimizer(make_optimizer):
     """A small network takes one step: which layers move, and how far."""
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
     before = copy.deepcopy(model)
-    optimizer = call(make_optimizer, model, 0.1)
-    required(optimizer, torch.optim.Optimizer, "优化器", "an optimizer")
-    loss = nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 3)
-    loss.backward()
+    optimizer = required(call(make_optimizer, model, 0.1), torch.optim.Optimizer, "优化器", "an optimizer")
+    nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 3).backward()
     optimizer.step()
     for index in (0, 1, 3):
         moved = not torch.equal(model[index].weight, before[index].weight)
