@@ -137,10 +137,9 @@ def judge_model(reference: Callable[[], nn.Module], shape: tuple[int, ...]) -> J
     def judge(answer: nn.Module | Callable) -> Iterator[tuple]:
         model = required(answer if isinstance(answer, nn.Module) else call(answer), nn.Module, "网络", "a network")
         for count in (2, 3):  # two sizes: a batch size must not be built in
-            images = torch.ones((count, *shape))
-            got, expected = (attempt(one, [images]) for one in (model, reference()))
-            size = tuple(images.shape)
-            yield f"{size} 的输出形状 · the output's shape for {size}", shape_of(got), shape_of(expected)
+            size = (count, *shape)
+            got, expected = (shape_of(attempt(one, [torch.ones(size)])) for one in (model, reference()))
+            yield f"{size} 的输出形状 · the output's shape for {size}", got, expected
         yield "层 · layers", layers(model), layers(reference())
 
     return judge
@@ -168,11 +167,9 @@ def call(function: Callable, *arguments: Any) -> Any:
     result = function(*arguments)
     code = getattr(function, "__code__", None)
     empty = code is None or len(code.co_code) <= len((lambda: None).__code__.co_code)  # dots, a docstring, a comment
-    if (result is None and empty) or result is ...:
-        if not differ(arguments, before):
-            raise Blank
-        return None
-    return result
+    if (result is ... or (result is None and empty)) and not differ(arguments, before):
+        raise Blank
+    return None if result is ... else result
 
 
 def attempt(function: Callable, arguments: Iterable, seed: int = 0) -> Any:
