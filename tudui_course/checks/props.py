@@ -10,8 +10,6 @@ from torch.nn.utils import parameters_to_vector
 
 from tudui_course.loop import train_one_epoch
 
-Run = tuple[nn.Module, torch.optim.Optimizer]
-
 
 class Batches(list):
     """A loader: batches in a list, with `dataset` and `batch_size` as a DataLoader has them.
@@ -105,8 +103,10 @@ def exam(count: int, size: int, seed: int) -> tuple[Watched, Batches, float, flo
 def trained(model: nn.Module, batches: Iterable, lr: float, **options: object) -> tuple[nn.Module, list[float]]:
     """A copy of a network, trained with plain SGD by the package's own loop, and each batch's loss before its step."""
     model, losses = copy.deepcopy(model), []
-    optimizer, log = torch.optim.SGD(model.parameters(), lr), lambda tag, loss, step: losses.append(loss)
-    train_one_epoch(model, batches, nn.CrossEntropyLoss(), optimizer, log=log, log_every=1, **options)
+    train_one_epoch(
+        model, batches, nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), lr),
+        log=lambda tag, loss, step: losses.append(loss), log_every=1, **options,
+    )  # fmt: skip
     return model, losses
 
 
@@ -115,7 +115,7 @@ def weights_of(model: nn.Module) -> Tensor:
     return parameters_to_vector(model.parameters()).detach()
 
 
-def start(seed: int) -> Run:
+def start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     """A tiny network with Dropout, and an SGD with momentum."""
     torch.default_generator.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
@@ -129,7 +129,7 @@ def train_a_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def save(path: Path, epoch: int, **more: object) -> Run:
+def save(path: Path, epoch: int, **more: object) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Write a checkpoint of a run that has made a step, and return that run."""
     model, optimizer = start(seed=3)
     train_a_step(model, optimizer)

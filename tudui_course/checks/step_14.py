@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tudui_course.checks.judges import call, judge_prediction, required
-from tudui_course.checks.props import Loaded
+from tudui_course.checks.props import Loaded, tensors
 from tudui_course.checks.table import exercise
 
 # With augmented training pictures, beside the same training without; the notebook tries it.
@@ -30,8 +30,7 @@ def judge_groups(decay_groups):
 
 def judge_flips(flip):
     """Batches of 64 different pictures: which come back as they were, which mirrored, and whether all alike."""
-    generator = torch.Generator().manual_seed(2)
-    images = torch.rand(64, 3, 32, 32, generator=generator)
+    [images] = tensors(2, (64, 3, 32, 32))
     given, mirrored, counts, as_expected = images.clone(), images.flip(3), [], True
     upside_down = False
     for seed in range(4):
