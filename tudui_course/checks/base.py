@@ -14,8 +14,6 @@ from tudui_course.checks.solved import remember
 from tudui_course.language import chosen
 
 ASCII = str.maketrans("✓✗○", "vxo")  # for a console that can't show them
-
-
 NOT_ATTEMPTED = (
     "还没有作答：把 ... 换成你的代码；要写几行，就另起一行，缩进着写。",
     "Not attempted yet: put your code in place of the dots; several lines go below, indented.",

@@ -52,7 +52,7 @@ def judge_test(test_accuracy):
 
 
 def judge_loop(train_and_test):
-    """Three epochs on a network that comes in evaluation mode, beside a loop of our own."""
+    """Three epochs on a network that comes in evaluation mode, beside the package's own loop."""
     train_loader, test_loader = Batches(*pictures(24, seed=9), 8), Batches(*pictures(16, seed=10), 6)
     model, loss_fn = Watched(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3)).eval(), nn.CrossEntropyLoss()
     reference = copy.deepcopy(model)

@@ -108,9 +108,10 @@ class Table:
     def decide(self, answer: Any) -> None:
         """Return for a right answer; raise Wrong (or Blank) for another."""
         found = self.try_out(answer)
-        if not self.wrongs(found):
+        wrongs = self.wrongs(found)
+        if not wrongs:
             return
-        first = self.wrongs(found)[0]
+        first = wrongs[0]
         if self.given and self.agreement(found, first, self.given) == len(found):
             raise Blank(
                 "代码还是原来的样子：运行它，看看哪里不对，再改。",
