@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 import random
 import warnings
 from dataclasses import asdict, fields
@@ -18,7 +17,7 @@ from tudui_course.foreign import OTHERS, Opened, class_count, describe, is_state
 from tudui_course.model import MODELS
 from tudui_course.resume import Progress
 from tudui_course.run_folder import BEST, INTERRUPTED, checkpoints
-from tudui_course.runtime import short_path
+from tudui_course.runtime import short_path, write_whole
 from tudui_course.settings import Settings
 from tudui_course.whole_model import printable
 
@@ -60,7 +59,7 @@ def save_checkpoint(
     Raises:
         StorageError: the file can't be written, for example because the disk is full.
     """
-    model = unwrapped(model)
+    path, model = Path(path), unwrapped(model)
     checkpoint = {
         "format": FORMAT,
         "version": VERSION,
@@ -74,8 +73,14 @@ def save_checkpoint(
         "classes": list(classes) if classes else None,
         "data": data,
     }
-    save_atomically(checkpoint, Path(path))
-    return Path(path)
+    serialized = io.BytesIO()  # all that torch.save to a file says of a full disk is "unexpected pos"
+    torch.save(checkpoint, serialized)
+    try:
+        write_whole(path, serialized.getbuffer())
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
+    return path
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -83,37 +88,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while inner := getattr(model, "_orig_mod", getattr(model, "module", None)):
         model = inner
     return model
-
-
-def save_atomically(content: dict, path: Path) -> None:
-    """torch.save to a temporary file beside `path`, flush it to the disk, rename it."""
-    serialized = io.BytesIO()  # all that torch.save to a file says of a full disk is "unexpected pos"
-    torch.save(content, serialized)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(serialized.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            flush_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, or a power cut could undo a rename; Windows has no such call."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_checkpoint(path: Path | str) -> dict:

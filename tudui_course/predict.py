@@ -22,7 +22,7 @@ from tudui_course.data.picture import open_picture
 from tudui_course.errors import InputError, StorageError
 from tudui_course.plots import make_legible, plot_probabilities
 from tudui_course.recipe import stored_recipe
-from tudui_course.runtime import choose_device
+from tudui_course.runtime import choose_device, write_whole
 
 TOP = 3
 MOST_ROWS = 50  # of a figure, or few programs could open it
@@ -238,14 +238,10 @@ def draw_figure(predictions: dict[Path, Prediction], images: dict[Path, Tensor],
     drawn = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # matplotlib's, a line for each letter that no font has
         figure.savefig(drawn, dpi=120, metadata={"Software": MADE_BY})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(drawn.getbuffer())
-        os.replace(temporary, path)
+        write_whole(path, drawn.getbuffer())
     except OSError as error:
         raise StorageError(f"figure {path} can't be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def shortened(name: str, length: int = 28) -> str:

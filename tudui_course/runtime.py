@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
-import psutil
 import torch
 
 from tudui_course.errors import CourseWarning, InputError
@@ -63,9 +62,24 @@ def typed(program: str) -> str:
     return shlex.quote(os.path.relpath(script) if near else str(script))
 
 
-def memory_in_use() -> int:
-    """Bytes of main memory that this process holds now."""
-    return psutil.Process().memory_info().rss
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all: under another name, flushed to the disk and renamed; makes missing folders."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if hasattr(os, "O_DIRECTORY"):  # a power cut could undo the renaming; Windows has no such call
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def seed_everything(seed: int) -> None:

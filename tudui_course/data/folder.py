@@ -1,6 +1,7 @@
 """A folder of pictures, train/<class>/* and test/<class>/*, as people have it; decoded once and cached."""
 
 import hashlib
+import io
 import os
 import zipfile
 from collections import Counter
@@ -23,7 +24,7 @@ from tudui_course.data.listing import (
 )
 from tudui_course.data.picture import SIZE, open_picture
 from tudui_course.errors import InputError
-from tudui_course.runtime import data_dir
+from tudui_course.runtime import data_dir, write_whole
 
 VERSION = 2  # of the cache's format; any other is decoded again
 Part = tuple[Tensor, Tensor, list[str]]
@@ -135,15 +136,10 @@ def read_cache(cache: Path, fingerprint: str, parts: Iterable[str]) -> dict[str,
 
 def write_cache(cache: Path, content: dict) -> None:
     """Write the cache so that nobody ever reads half of it; if it can't be written, that only costs time."""
-    temporary = cache.with_suffix(f".{os.getpid()}.tmp")
+    serialized = io.BytesIO()
+    torch.save(content, serialized)
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                torch.save(content, file)
-            os.replace(temporary, cache)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError is all that torch.save tells of a full disk
-        reason = getattr(error, "strerror", None) or "the disk may be full"
+        write_whole(cache, serialized.getbuffer())
+    except OSError as error:
+        reason = error.strerror or "the disk may be full"
         say(f"the decoded pictures could not be kept in {cache} ({reason}): they are decoded anew next time.")
