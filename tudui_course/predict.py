@@ -89,7 +89,13 @@ def predict(
         raise InputError(
             "the network answers with NaN or infinity: its training went wrong; use an earlier checkpoint."
         )
-    return [ranked(row.tolist(), classes) for row in logits.softmax(1)]
+    predictions = []
+    for row in logits.softmax(1):
+        probabilities, order = row.sort(descending=True, stable=True)  # of equals the first in the order of the logits
+        names = [classes[index] for index in order]
+        by_rank = dict(zip(names, probabilities.tolist(), strict=True))
+        predictions.append(Prediction(names[0], probabilities[0].item(), by_rank))
+    return predictions
 
 
 def as_image(picture: Picture) -> Tensor:
@@ -97,13 +103,6 @@ def as_image(picture: Picture) -> Tensor:
     if isinstance(picture, Tensor):
         return picture
     return to_tensor(open_picture(picture))
-
-
-def ranked(probabilities: list[float], classes: Sequence[str]) -> Prediction:
-    """Put the most probable class first; of equals the first in the order of the logits."""
-    order = sorted(range(len(classes)), key=lambda index: -probabilities[index])
-    sorted_by_rank = {classes[index]: probabilities[index] for index in order}
-    return Prediction(classes[order[0]], probabilities[order[0]], sorted_by_rank)
 
 
 def predict_files(
@@ -175,19 +174,13 @@ def as_object(path: Path, prediction: Prediction | None, error: str | None) -> d
 def print_predictions(predictions: dict[Path, Prediction], data: str | None) -> None:
     """The most probable classes of each picture, and what such a probability is not."""
     for path, prediction in predictions.items():
-        print(printable(str(path)))
+        print(path)
         for label, probability in prediction.top():
-            print(f"  {printable(label):14s}  {probability:.4f}")
+            print(f"  {label:14s}  {probability:.4f}")
     count = len(prediction.probabilities)
     print(f"\nA probability is the network's own, no certainty: it picks one of its {count} classes for any picture.")
     if data in TRAINED_ON:
         print(f"This one was trained on {TRAINED_ON[data]}.")
-
-
-def printable(text: str) -> str:
-    """A text as this terminal can show it."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def check_figure(path: Path) -> None:
