@@ -125,7 +125,7 @@ def ending_of(name: str) -> str:
     return os.path.splitext(name)[1].lower() or "without an ending"
 
 
-def say_what_is_left_out(folder: Path, left_out: Counter) -> None:
+def say_left_out(folder: Path, left_out: Counter) -> None:
     """Count the files that are no pictures, or none that can be read here."""
     if left_out:
         kinds = ", ".join(f"{ending} ({count})" for ending, count in sorted(left_out.items()))
