@@ -171,13 +171,8 @@ def start_server(log_dir: Path | str, wait: float = 60):
     raise RuntimeError(f"TensorBoard didn't start ({last}); `tudui doctor` says why.")
 
 
-def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 30) -> list[str]:
-    """Ask the running TensorBoard of `log_dir` which curves it shows, or which pictures.
-
-    Args:
-        log_dir: as given to `show`.
-        plugin: "scalars" for curves, "images" for pictures.
-        wait: seconds to wait until it has read the files.
+def served_tags(log_dir: Path | str) -> list[str]:
+    """Ask the running TensorBoard of `log_dir`, as given to `show`, which curves it shows; waits up to 30 s for some.
 
     Raises:
         RuntimeError: no TensorBoard of this folder is running.
@@ -186,11 +181,10 @@ def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 3
     if server is None:
         raise RuntimeError(f"no TensorBoard is running for {log_dir}: call board.show(log_dir) first.")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies can't reach this machine
-    deadline = time.monotonic() + wait
-    tags: set[str] = set()
+    page = f"http://127.0.0.1:{server.port}/data/plugin/scalars/tags"
+    tags, deadline = set(), time.monotonic() + 30
     while not tags and time.monotonic() < deadline:
-        page = f"http://127.0.0.1:{server.port}/data/plugin/{plugin}/tags"
-        with opener.open(page, timeout=wait) as reply:
+        with opener.open(page, timeout=30) as reply:
             tags = {tag for run in json.load(reply).values() for tag in run}
         time.sleep(0.1)
     return sorted(tags)
