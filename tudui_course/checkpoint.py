@@ -37,7 +37,7 @@ def save_checkpoint(
     classes: list[str] | None = None,
     data: str = "",
 ) -> Path:
-    """Save a model and all that is needed to continue training it, as tensors and plain values only.
+    """Save a model and all that is needed to continue training it, as tensors and plain values only; return the path.
 
     The file is written under another name, flushed to the disk and renamed, so that `path` holds either what it held
     before or the whole new checkpoint. Missing folders are made.
@@ -46,15 +46,11 @@ def save_checkpoint(
         path: the file, for example "runs/first/tudui_0.pth".
         model: `Tudui` or `TuduiNorm`, possibly compiled or wrapped for several processes; the network's name is stored
             with its state_dict.
-        optimizer: its state (momentum and the like).
+        optimizer, scheduler: their state (momentum and the like) goes with it.
         progress: how far the run has come; see `resume.Progress`.
-        scheduler: its state.
         settings: plain values to keep with it.
         classes: class names, in the order of the logits.
         data: fingerprint of the pictures trained on.
-
-    Returns:
-        The path.
 
     Raises:
         StorageError: the file can't be written, for example because the disk is full.
@@ -105,19 +101,17 @@ def check_checkpoint(content: dict, path: Path | str) -> dict:
     """Return a file's content if it is a checkpoint of this package; raises as `read_checkpoint` does."""
     if content.get("format") != FORMAT:
         raise InputError(f"{path} holds no checkpoint of this course but {describe(content)}.")
-    if not isinstance(content.get("version"), int):
-        raise DamagedError(f"{path} is damaged; {OTHERS}")
-    if content["version"] > VERSION:
-        raise InputError(
-            f"{path} has format version {content['version']}, but this package reads up to {VERSION}: update it."
-        )
-    classes = content.get("classes")
+    version, classes, progress = (content.get(key) for key in ("version", "classes", "progress"))
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(f"{path} has format version {version}, but this package reads up to {VERSION}: update it.")
     if not (
         {"network", "settings", "classes", "progress", "optimizer", "random"} <= content.keys()
+        and isinstance(version, int)
         and is_state_dict(content.get("model"))
         and isinstance(content["network"], str)
         and are_settings(content["settings"])
-        and is_progress(content["progress"])
+        and isinstance(progress, dict)
+        and all(type(progress.get(name)) is int for name in ("epoch", "step", "batch"))
         and (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
     ):
         raise DamagedError(f"{path} is damaged; {OTHERS}")
@@ -130,11 +124,6 @@ def are_settings(stored: object) -> bool:
     return isinstance(stored, dict) and all(
         isinstance(stored[name], types[name]) for name in types.keys() & stored.keys()
     )
-
-
-def is_progress(stored: object) -> bool:
-    """Whether it is a dict with `Progress`' counts."""
-    return isinstance(stored, dict) and all(type(stored.get(name)) is int for name in ("epoch", "step", "batch"))
 
 
 def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:

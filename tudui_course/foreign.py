@@ -59,9 +59,8 @@ def open_file(path: Path) -> Opened:
     failure = DamagedError(f"{path} is damaged or no checkpoint at all; {OTHERS}")
     notes, model, weights = Notes(), None, {}
     try:
-        file = io.BytesIO(raw)
         unpack = unpack_zip if raw[:4] == b"PK\x03\x04" else unpack_old
-        model, read_storage = unpack(file, notes)
+        model, read_storage = unpack(io.BytesIO(raw), notes)
         if isinstance(model, Call) and model.is_object:
             weights = weights_of(model, read_storage)
         elif not foreign(notes, model):
@@ -100,11 +99,8 @@ def foreign(notes: "Notes", model: object) -> str:
     """The first five names that neither a file of tensors nor the lesson's network needs, safe to print."""
     whole = isinstance(model, Call) and model.is_object
     allowed = {model.name} if whole else set()
-    found = [
-        name
-        for name in dict.fromkeys(notes.names)
-        if name not in allowed and not TENSORS.fullmatch(name) and not (whole and NETWORK.fullmatch(name))
-    ]
+    needed = re.compile(f"{TENSORS.pattern}|{NETWORK.pattern}") if whole else TENSORS
+    found = [name for name in notes.names if name not in allowed and not needed.fullmatch(name)]
     return ", ".join(map(printable, found[:5])) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
@@ -119,11 +115,9 @@ def describe(content: object) -> str:
 
 def is_state_dict(content: object) -> bool:
     """Whether it is a dict of named tensors only."""
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
 
 
 def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[str]]:

@@ -90,11 +90,8 @@ def check_state(noted: Call, settings: dict, where: str) -> None:
 
 def one_number(value: object) -> object:
     """5 for (5, 5), which means the same to torch; anything else unchanged."""
-    return (
-        value[0]
-        if type(value) is tuple and len(value) == 2 and type(value[0]) is int and value[0] == value[1]
-        else value
-    )
+    twice = type(value) is tuple and len(value) == 2 and type(value[0]) is int and value[0] == value[1]
+    return value[0] if twice else value
 
 
 def main_settings(state: dict) -> list[str]:
