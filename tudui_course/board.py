@@ -201,11 +201,7 @@ def stop(log_dir: Path | str) -> None:
 
 
 def find_server(log_dir: Path | str, own: bool = False):
-    """TensorBoard's entry (pid, port ...) for a live server of this folder, preferably this process's; None without.
-
-    Args:
-        own: take only this process's.
-    """
+    """TensorBoard's entry (pid, port ...) for a live server of this folder, preferably (or only) our own, or None."""
     from tensorboard import manager
 
     folder = Path(log_dir).resolve()

@@ -217,10 +217,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
 def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> tuple[nn.Module, list[str]]:
     """Convert an older file, a whole model or a bare state_dict, to a checkpoint of this package.
 
-    Args:
-        old: the file; nothing in it is run.
-        new: the checkpoint to write; missing folders are made.
-        overwrite: replace `new` if it is there.
+    Nothing in the old file is run. Missing folders are made; `new` is replaced only with `overwrite`.
 
     Returns:
         The model, and what was made of the old file, a sentence each.

@@ -64,8 +64,7 @@ def write_course(folder: Path, **chosen: str) -> list[str]:
         raise InputError(f"{folder} is a file; give the name of a folder.")
     record, done = read_record(folder, **chosen), []
     try:
-        for part in ("docs", "notebooks"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / "docs").mkdir(parents=True, exist_ok=True)
         for page in PAGES:
             content = (course_files() / "docs" / page).read_bytes()
             (folder / "docs" / page).write_bytes(adapt(content, page, record))

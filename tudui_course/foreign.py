@@ -41,9 +41,8 @@ class Opened(NamedTuple):
 def open_file(path: Path) -> Opened:
     """Read a file that torch.save wrote, from any source, in bounded time and memory and without running its code.
 
-    Args:
-        path: a dict of tensors and plain values, or a whole `Tudui` as torch.save(model) left it on whatever device, by
-            torch 1.8 or newer; its class, its modules and its attributes may have any name.
+    It holds a dict of tensors and plain values, or a whole `Tudui` as torch.save(model) left it on whatever device, by
+    torch 1.8 or newer; its class, its modules and its attributes may have any name.
 
     Raises:
         InputError: it needs anything else, or holds another network or something that isn't a dict.
@@ -121,11 +120,7 @@ def is_state_dict(content: object) -> bool:
 
 
 def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[str]]:
-    """Find one of the course's networks in a dict from elsewhere, by the order and shapes of its tensors.
-
-    Args:
-        content: a state_dict, or a dict that holds one among other things.
-        path: for messages.
+    """Find one of the course's networks in a state_dict, or in a dict with one, by the order and shapes of its tensors.
 
     Returns:
         The network's name, its state_dict under its own names, and one sentence for each layer of wrapping removed.

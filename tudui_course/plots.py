@@ -78,7 +78,6 @@ def show_answers(
         images: (N, 3, H, W), float in [0, 1] or uint8.
         answers: (N,) int64, classes given by the network.
         targets: (N,) int64, true classes.
-        classes: class names.
     """
     pairs = list(zip(answers.tolist(), targets.tolist(), strict=True))
     titles = [classes[answer] + ("" if answer == target else f"\nis {classes[target]}") for answer, target in pairs]
@@ -100,11 +99,7 @@ def plot_curve(
 
 
 def plot_runs(runs: Sequence[Sequence[float]], label: str, colour: str = BLUE, ax: Axes | None = None) -> Axes:
-    """Draw runs that differ in their seed alone as one line, their mean by epoch, in a band from least to most.
-
-    Args:
-        runs: for each run one value an epoch; the first epoch is drawn at 1.
-    """
+    """Draw runs that differ in their seed alone, one value an epoch from 1: the mean, in a band from least to most."""
     ax = ax or new_axes()
     values = np.asarray(runs)
     epochs = range(1, values.shape[1] + 1)
@@ -146,19 +141,13 @@ def plot_probabilities(top: Sequence[tuple[str, float]], ax: Axes | None = None)
 
 
 def draw_network(model: nn.Module, images: Tensor, ax: Axes | None = None) -> Axes:
-    """Draw what becomes of a batch in a Sequential's layers: pictures as high as they are, wider for more channels.
-
-    Args:
-        model: the layers.
-        images: (N, C, H, W), on the device of the model.
-    """
+    """Draw what a Sequential's layers make of images (N, C, H, W): as high as they are, wider for more channels."""
     ax = ax or new_axes(10.5, 3.2)
-    x, left, steps = images, 0.0, [("input", images)]
+    left, shapes = 0.0, [("input", images.shape)]
     for layer in model:
-        x = layer(x)
-        steps.append((type(layer).__name__, x))
-    for name, x in steps:
-        one = x.shape[1:]
+        images = layer(images)
+        shapes.append((type(layer).__name__, images.shape))
+    for name, (_, *one) in shapes:
         width, height = (1 + one[0] / 5, one[1]) if len(one) == 3 else (2, one[0] ** 0.5)
         colour = {"Conv2d": "tab:blue", "MaxPool2d": "tab:gray", "Linear": "tab:purple"}.get(name, "lightgray")
         ax.add_patch(plt.Rectangle((left, -height / 2), width, height, facecolor=colour, alpha=0.6, edgecolor="black"))
@@ -239,8 +228,7 @@ def letters_lacking(text: str, families: Iterable[str]) -> set[str]:
     """The letters of a text that none of these fonts has."""
     letters = {letter for letter in text if letter > "~"}
     for family in families if letters else ():
-        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
-        font = font_manager.get_font(path)
+        font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
         letters = {letter for letter in letters if not font.get_char_index(ord(letter))}
     return letters
 

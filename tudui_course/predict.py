@@ -117,7 +117,6 @@ def predict_files(
 
     Args:
         checkpoint: a file that `load_model` reads, saved on whatever device; or "photographs".
-        paths: the pictures.
         device: as for `choose_device`.
         as_json: print one JSON array, an object for each file, and nothing else.
         figure: a PNG file to draw the pictures into, as they are and as the network sees them.
@@ -126,7 +125,7 @@ def predict_files(
         How many files could not be read.
 
     Raises:
-        InputError, NotFoundError: no pictures are given, checkpoint, device or figure can't be used; one sentence.
+        InputError, NotFoundError: no pictures are given, checkpoint, device or figure can't be used.
     """
     if not paths:
         raise InputError("no picture is given: tudui predict CHECKPOINT PICTURE...")
@@ -203,15 +202,10 @@ def is_own_figure(path: Path) -> bool:
 
 
 def draw_figure(predictions: dict[Path, Prediction], images: dict[Path, Tensor], path: Path) -> None:
-    """Draw a row for each picture: as it is, as the network sees it, and its most probable classes.
-
-    Args:
-        predictions: of the files.
-        images: what the network saw of them, (3, 32, 32) in [0, 1].
-        path: the PNG file to write.
+    """Draw a row for each file: as it is, as the network saw it (`images`, (3, 32, 32) in [0, 1]), and the answer.
 
     Raises:
-        StorageError: it can't be written; a figure that was there before is intact.
+        StorageError: the PNG file can't be written; a figure that was there before is intact.
     """
     rows = list(predictions.items())[:MOST_ROWS]
     figure = Figure(figsize=(7, 1.9 * len(rows)), layout="constrained")

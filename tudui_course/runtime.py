@@ -83,11 +83,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch (all devices), so that a run can be repeated on the same machine.
-
-    Args:
-        seed: 0 to 2**32 - 1.
-    """
+    """Seed python, numpy and torch (all devices) with 0 to 2**32 - 1: a run can be repeated on the same machine."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -147,15 +143,9 @@ def available_devices() -> list[str]:
 
 
 def choose_precision(name: str, device: torch.device | str) -> str:
-    """Settle "auto": bfloat16 where the device has instructions for it, float32 elsewhere.
+    """Settle "auto": "bfloat16" where the device has instructions for it, "float32" elsewhere; other names stay.
 
     On a CPU without them bfloat16 is emulated and far slower than float32, so the CPU is asked.
-
-    Args:
-        name: "auto", "float32" or "bfloat16".
-
-    Returns:
-        "float32" or "bfloat16".
     """
     if name != "auto":
         return name
