@@ -13,7 +13,7 @@ from torchvision.datasets import ImageFolder
 from tudui_course import distributed
 from tudui_course.data.cifar10 import CIFAR10
 from tudui_course.data.folder import read_folder
-from tudui_course.data.listing import class_folders, find_parts, list_pictures, part_of
+from tudui_course.data.listing import LAYOUT, class_folders, find_parts, list_pictures
 from tudui_course.data.pictograms import Pictograms
 from tudui_course.data.picture import open_picture
 from tudui_course.distributed import ShareLoader
@@ -182,7 +182,11 @@ def open_dataset(data: str, train: bool, transform=None) -> Dataset:
     """
     if data in NAMES:
         return NAMES[data](data_dir(), train=train, transform=transform, download=True)
-    return PictureFolder(part_of(Path(data).expanduser(), train), transform=transform, loader=open_picture)
+    folder, part = Path(data).expanduser(), "train" if train else "test"
+    parts = find_parts(folder)
+    if part not in parts:
+        raise InputError(f"{folder / part} is missing: {LAYOUT}.")
+    return PictureFolder(parts[part], transform=transform, loader=open_picture)
 
 
 class PictureFolder(ImageFolder):
