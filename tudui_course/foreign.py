@@ -27,15 +27,10 @@ OTHERS = "use another one, for example an earlier epoch's."
 
 
 class Opened(NamedTuple):
-    """A file that was read without running anything in it.
+    """A file that was read without running anything in it."""
 
-    Attributes:
-        content: a dict of tensors and plain values, as passed to torch.save; for a whole model, its state_dict.
-        said: how it was interpreted, one sentence each.
-    """
-
-    content: dict
-    said: list[str]
+    content: dict  # of tensors and plain values, as passed to torch.save; for a whole model, its state_dict
+    said: list[str]  # how it was interpreted, a sentence each
 
 
 def open_file(path: Path) -> Opened:
