@@ -186,11 +186,11 @@ def parse(arguments: list[str], settings: Settings) -> Command:
     Raises:
         InputError: what tyro refuses, in one sentence instead of its box.
     """
-    box, train_so = io.StringIO(), Annotated[Train, subcommand(default=Train(settings))]
+    box, train_command = io.StringIO(), Annotated[Train, subcommand(default=Train(settings))]
     try:
         with contextlib.redirect_stderr(box):
             return tyro.cli(
-                Course | train_so | Evaluate | Predict | Convert | Download | Doctor,
+                Course | train_command | Evaluate | Predict | Convert | Download | Doctor,
                 prog="tudui",
                 description="The complete PyTorch training routine, from the data to the checkpoints.",
                 args=arguments,

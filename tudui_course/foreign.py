@@ -21,7 +21,6 @@ NETWORK = re.compile(
     r"set|torch\.nn\.modules\.(container\.Sequential|conv\.Conv2d|pooling\.MaxPool2d|flatten\.Flatten|linear\.Linear)"
 )
 WRAPPERS = ("model_state_dict", "state_dict", "model_state", "model", "net", "network", "weights")
-PREFIXES = ("_orig_mod.", "module.")  # torch.compile's, DataParallel's
 MOST_BYTES = 1 << 28  # of a file; a checkpoint of this course has about one million
 OTHERS = "use another one, for example an earlier epoch's."
 
@@ -132,7 +131,7 @@ def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[s
             break
     if not is_state_dict(content):
         raise InputError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
-    for prefix in PREFIXES * 2:
+    for prefix in ("_orig_mod.", "module.") * 2:  # torch.compile's, DataParallel's
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
             said.append(f"the prefix {prefix!r} was taken off the names")

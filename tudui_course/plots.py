@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from torch import Tensor, nn
 
@@ -52,8 +51,7 @@ def show_pictures(
     pixels = images.detach().cpu().numpy()
     pixels = pixels / 255 if pixels.dtype == np.uint8 else pixels.clip(0, 1)
     sheet = np.ones((rows * (height + gap), columns * (width + 4), 3))
-    if ax is None:
-        ax = new_axes(1.1 * columns, 1.1 * rows * (height + gap) / (width + 4))
+    ax = ax or new_axes(1.1 * columns, 1.1 * rows * (height + gap) / (width + 4))
     for index in range(count):
         top, left = (index // columns) * (height + gap) + gap, (index % columns) * (width + 4)
         sheet[top : top + height, left : left + width] = pixels[index].transpose(1, 2, 0)
@@ -61,7 +59,7 @@ def show_pictures(
         if titles is not None:
             ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8, color=colour)
         if colours is not None:
-            frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2)
+            frame = plt.Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2)
             ax.add_patch(frame).set_clip_on(False)
     ax.imshow(sheet, interpolation="nearest")
     ax.set_axis_off()

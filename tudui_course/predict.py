@@ -24,7 +24,6 @@ from tudui_course.plots import make_legible, plot_probabilities
 from tudui_course.recipe import stored_recipe
 from tudui_course.runtime import choose_device, write_whole
 
-TOP = 3
 MOST_ROWS = 50  # of a figure, or few programs could open it
 MADE_BY = "tudui predict"  # stands in our figures, so that nothing else is ever replaced
 TRAINED_ON = {
@@ -47,7 +46,7 @@ class Prediction(NamedTuple):
     probability: float
     probabilities: dict[str, float]
 
-    def top(self, count: int = TOP) -> list[tuple[str, float]]:
+    def top(self, count: int = 3) -> list[tuple[str, float]]:
         """The `count` most probable classes with their probabilities."""
         return list(self.probabilities.items())[:count]
 
@@ -92,7 +91,7 @@ def predict(
     predictions = []
     for row in logits.softmax(1):
         probabilities, order = row.sort(descending=True, stable=True)  # of equals the first in the order of the logits
-        names = [classes[index] for index in order]
+        names = [classes[index] for index in order.tolist()]
         by_rank = dict(zip(names, probabilities.tolist(), strict=True))
         predictions.append(Prediction(names[0], probabilities[0].item(), by_rank))
     return predictions

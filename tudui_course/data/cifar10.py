@@ -122,7 +122,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         archive = Path(self.root, self.filename)
         damage = self._damage(archive) if archive.exists() else None
         if damage:
-            warnings.warn(CourseWarning(f"{archive} is damaged ({damage}) and fetched anew."), stacklevel=4)
+            warnings.warn(CourseWarning(f"{archive} is damaged ({damage}) and fetched anew."), stacklevel=5)
         if damage or not archive.exists():
             self._fetch(archive, {str(archive): damage} if damage else {})
         self._unpack(archive)
@@ -214,7 +214,7 @@ def locked(path):
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        warnings.warn(CourseWarning(f"another process is fetching CIFAR-10 into {path.parent}: waiting."), stacklevel=4)
+        warnings.warn(CourseWarning(f"another process is fetching CIFAR-10 into {path.parent}: waiting."), stacklevel=5)
         return lock.acquire()
 
 
