@@ -72,6 +72,7 @@ def save_checkpoint(
     serialized = io.BytesIO()  # all that torch.save to a file says of a full disk is "unexpected pos"
     torch.save(checkpoint, serialized)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, serialized.getbuffer())
     except OSError as error:
         reason = error.strerror or error

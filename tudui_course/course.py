@@ -64,7 +64,8 @@ def write_course(folder: Path, **chosen: str) -> list[str]:
         raise InputError(f"{folder} is a file; give the name of a folder.")
     record, done = read_record(folder, **chosen), []
     try:
-        (folder / "docs").mkdir(parents=True, exist_ok=True)
+        for part in ("docs", "notebooks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
         for page in PAGES:
             content = (course_files() / "docs" / page).read_bytes()
             (folder / "docs" / page).write_bytes(adapt(content, page, record))
@@ -110,6 +111,7 @@ def write_fresh(folder: Path, number: str, **chosen: str) -> Path:
     while path.exists():
         count += 1
         path = path.with_name(f"{stem}-{count}.ipynb")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, adapt(originals()[names[0]], names[0], read_record(folder, **chosen)))
     return path
 

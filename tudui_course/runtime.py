@@ -63,9 +63,8 @@ def typed(program: str) -> str:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all: under another name, flushed to the disk and renamed; makes missing folders."""
+    """Write a file whole or not at all: under another name, flushed to the disk and renamed. Its folder must exist."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -126,6 +126,7 @@ def write_cache(cache: Path, content: dict) -> None:
     serialized = io.BytesIO()
     torch.save(content, serialized)
     try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cache, serialized.getbuffer())
     except OSError as error:
         reason = error.strerror or "the disk may be full"
