@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,16 +47,17 @@ def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWr
     log_dir = Path(log_dir)
     older = set(log_dir.glob(EVENTS))
     try:
-        # purge_step tells TensorBoard to forget what it has read, and readers to ignore what an older file holds.
-        writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
-        for tag, value, step, *when in points:
-            writer.add_scalar(tag, value, step, *when)
-        writer.flush()
-    except OSError as error:
+        with in_a_sentence(log_dir):
+            # purge_step tells TensorBoard to forget what it has read, and readers to ignore what an older file holds.
+            writer = SummaryWriter(str(log_dir), purge_step=0 if older else None)
+            for tag, value, step, *when in points:
+                writer.add_scalar(tag, value, step, *when)
+            writer.flush()
+    except StorageError:
         for path in set(log_dir.glob(EVENTS)) - older:
             with contextlib.suppress(OSError):  # Windows, where the writer's thread still has it open
                 path.unlink(missing_ok=True)
-        raise unwritable(log_dir, error) from None
+        raise
     for path in older:
         try:
             path.unlink()
@@ -64,29 +65,21 @@ def open_writer(log_dir: Path | str, points: Sequence[tuple] = ()) -> "SummaryWr
             sentence = f"{path} could not be removed ({error.strerror}): remove it when TensorBoard is closed."
             warnings.warn(sentence, CourseWarning, stacklevel=2)
     for name in ("add_scalar", "flush", "close"):
-        setattr(writer, name, in_a_sentence(getattr(writer, name), log_dir))
+        setattr(writer, name, in_a_sentence(log_dir)(getattr(writer, name)))
     return writer
 
 
-def unwritable(log_dir: Path, error: OSError) -> StorageError:
-    """The sentence about curves that can't be written."""
-    return StorageError(
-        f"the curves can't be written into {log_dir} ({error.strerror or error}): make room, or choose another folder; "
-        "checkpoints that were saved before are intact."
-    )
-
-
-def in_a_sentence(method: Callable, log_dir: Path) -> Callable:
-    """A writer's method, raising StorageError in place of the system's own error."""
-
-    @functools.wraps(method)
-    def call(*args: object, **kwargs: object) -> object:
-        try:
-            return method(*args, **kwargs)
-        except OSError as error:
-            raise unwritable(log_dir, error) from None
-
-    return call
+@contextlib.contextmanager
+def in_a_sentence(log_dir: Path) -> Iterator[None]:
+    """Raise StorageError, a sentence, in place of the system's own error; for a `with` block or around a method."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(
+            f"the curves can't be written into {log_dir} ({reason}): make room, or choose another folder; "
+            "checkpoints that were saved before are intact."
+        ) from None
 
 
 @functools.cache
@@ -178,13 +171,8 @@ def start_server(log_dir: Path | str, wait: float = 60):
     raise RuntimeError(f"TensorBoard didn't start ({last}); `tudui doctor` says why.")
 
 
-def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 30) -> list[str]:
-    """Ask the running TensorBoard of `log_dir` which curves it shows, or which pictures.
-
-    Args:
-        log_dir: as given to `show`.
-        plugin: "scalars" for curves, "images" for pictures.
-        wait: seconds to wait until it has read the files.
+def served_tags(log_dir: Path | str) -> list[str]:
+    """Ask the running TensorBoard of `log_dir`, as given to `show`, which curves it shows; waits up to 30 s for some.
 
     Raises:
         RuntimeError: no TensorBoard of this folder is running.
@@ -193,11 +181,10 @@ def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 3
     if server is None:
         raise RuntimeError(f"no TensorBoard is running for {log_dir}: call board.show(log_dir) first.")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies can't reach this machine
-    deadline = time.monotonic() + wait
-    tags: set[str] = set()
+    page = f"http://127.0.0.1:{server.port}/data/plugin/scalars/tags"
+    tags, deadline = set(), time.monotonic() + 30
     while not tags and time.monotonic() < deadline:
-        page = f"http://127.0.0.1:{server.port}/data/plugin/{plugin}/tags"
-        with opener.open(page, timeout=wait) as reply:
+        with opener.open(page, timeout=30) as reply:
             tags = {tag for run in json.load(reply).values() for tag in run}
         time.sleep(0.1)
     return sorted(tags)
@@ -205,8 +192,7 @@ def served_tags(log_dir: Path | str, plugin: str = "scalars", *, wait: float = 3
 
 def stop(log_dir: Path | str) -> None:
     """End the TensorBoard that this process started for the folder, if running, and no other."""
-    server = find_server(log_dir, own=True)
-    if server is not None:
+    if server := find_server(log_dir, own=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(server.pid)
             process.terminate()
@@ -215,16 +201,11 @@ def stop(log_dir: Path | str) -> None:
 
 
 def find_server(log_dir: Path | str, own: bool = False):
-    """TensorBoard's entry (pid, port ...) for a live server of this folder, preferably this process's, or None.
-
-    Args:
-        own: only this process's.
-    """
+    """TensorBoard's entry (pid, port ...) for a live server of this folder, preferably (or only) our own, or None."""
     from tensorboard import manager
 
     folder = Path(log_dir).resolve()
-    servers = [entry for entry in manager.get_all() if is_alive(entry)]
-    found = [entry for entry in servers if entry.logdir and Path(entry.logdir) == folder]
+    found = [entry for entry in manager.get_all() if is_alive(entry) and entry.logdir and Path(entry.logdir) == folder]
     ours = [entry for entry in found if is_own(entry)]
     return next(iter(ours if own else ours + found), None)
 

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 import random
 import warnings
 from dataclasses import asdict, fields
@@ -18,7 +17,7 @@ from tudui_course.foreign import OTHERS, Opened, class_count, describe, is_state
 from tudui_course.model import MODELS
 from tudui_course.resume import Progress
 from tudui_course.run_folder import BEST, INTERRUPTED, checkpoints
-from tudui_course.runtime import short_path
+from tudui_course.runtime import short_path, write_whole
 from tudui_course.settings import Settings
 from tudui_course.whole_model import printable
 
@@ -38,7 +37,7 @@ def save_checkpoint(
     classes: list[str] | None = None,
     data: str = "",
 ) -> Path:
-    """Save a model and all that is needed to continue training it, as tensors and plain values only.
+    """Save a model and all that is needed to continue training it, as tensors and plain values only; return the path.
 
     The file is written under another name, flushed to the disk and renamed, so that `path` holds either what it held
     before or the whole new checkpoint. Missing folders are made.
@@ -47,20 +46,16 @@ def save_checkpoint(
         path: the file, for example "runs/first/tudui_0.pth".
         model: `Tudui` or `TuduiNorm`, possibly compiled or wrapped for several processes; the network's name is stored
             with its state_dict.
-        optimizer: its state (momentum and the like).
+        optimizer, scheduler: their state (momentum and the like) goes with it.
         progress: how far the run has come; see `resume.Progress`.
-        scheduler: its state.
         settings: plain values to keep with it.
         classes: class names, in the order of the logits.
         data: fingerprint of the pictures trained on.
 
-    Returns:
-        The path.
-
     Raises:
         StorageError: the file can't be written, for example because the disk is full.
     """
-    model = unwrapped(model)
+    path, model = Path(path), unwrapped(model)
     checkpoint = {
         "format": FORMAT,
         "version": VERSION,
@@ -74,8 +69,15 @@ def save_checkpoint(
         "classes": list(classes) if classes else None,
         "data": data,
     }
-    save_atomically(checkpoint, Path(path))
-    return Path(path)
+    serialized = io.BytesIO()  # all that torch.save to a file says of a full disk is "unexpected pos"
+    torch.save(checkpoint, serialized)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, serialized.getbuffer())
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
+    return path
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -83,37 +85,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while inner := getattr(model, "_orig_mod", getattr(model, "module", None)):
         model = inner
     return model
-
-
-def save_atomically(content: dict, path: Path) -> None:
-    """torch.save to a temporary file beside `path`, flush it to the disk, rename it."""
-    serialized = io.BytesIO()  # all that torch.save to a file says of a full disk is "unexpected pos"
-    torch.save(content, serialized)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(serialized.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            flush_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{path} can't be written ({reason}); what was saved before is intact.") from None
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, or a power cut could undo a rename; Windows has no such call."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_checkpoint(path: Path | str) -> dict:
@@ -131,19 +102,17 @@ def check_checkpoint(content: dict, path: Path | str) -> dict:
     """Return a file's content if it is a checkpoint of this package; raises as `read_checkpoint` does."""
     if content.get("format") != FORMAT:
         raise InputError(f"{path} holds no checkpoint of this course but {describe(content)}.")
-    if not isinstance(content.get("version"), int):
-        raise DamagedError(f"{path} is damaged; {OTHERS}")
-    if content["version"] > VERSION:
-        raise InputError(
-            f"{path} has format version {content['version']}, but this package reads up to {VERSION}: update it."
-        )
-    classes = content.get("classes")
+    version, classes, progress = (content.get(key) for key in ("version", "classes", "progress"))
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(f"{path} has format version {version}, but this package reads up to {VERSION}: update it.")
     if not (
         {"network", "settings", "classes", "progress", "optimizer", "random"} <= content.keys()
+        and isinstance(version, int)
         and is_state_dict(content.get("model"))
         and isinstance(content["network"], str)
         and are_settings(content["settings"])
-        and is_progress(content["progress"])
+        and isinstance(progress, dict)
+        and all(type(progress.get(name)) is int for name in ("epoch", "step", "batch"))
         and (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
     ):
         raise DamagedError(f"{path} is damaged; {OTHERS}")
@@ -156,11 +125,6 @@ def are_settings(stored: object) -> bool:
     return isinstance(stored, dict) and all(
         isinstance(stored[name], types[name]) for name in types.keys() & stored.keys()
     )
-
-
-def is_progress(stored: object) -> bool:
-    """Whether it is a dict with `Progress`' counts."""
-    return isinstance(stored, dict) and all(type(stored.get(name)) is int for name in ("epoch", "step", "batch"))
 
 
 def newest_checkpoint(run_dir: Path | str) -> tuple[dict | None, list[str]]:
@@ -254,10 +218,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[nn
 def convert(old: Path | str, new: Path | str, *, overwrite: bool = False) -> tuple[nn.Module, list[str]]:
     """Convert an older file, a whole model or a bare state_dict, to a checkpoint of this package.
 
-    Args:
-        old: the file; nothing in it is run.
-        new: the checkpoint to write; missing folders are made.
-        overwrite: replace `new` if it is there.
+    Nothing in the old file is run. Missing folders are made; `new` is replaced only with `overwrite`.
 
     Returns:
         The model, and what was made of the old file, a sentence each.

@@ -186,17 +186,11 @@ def parse(arguments: list[str], settings: Settings) -> Command:
     Raises:
         InputError: what tyro refuses, in one sentence instead of its box.
     """
-    box = io.StringIO()
+    box, train_command = io.StringIO(), Annotated[Train, subcommand(default=Train(settings))]
     try:
         with contextlib.redirect_stderr(box):
             return tyro.cli(
-                Annotated[Course, subcommand("course")]
-                | Annotated[Train, subcommand("train", default=Train(settings))]
-                | Annotated[Evaluate, subcommand("evaluate")]
-                | Annotated[Predict, subcommand("predict")]
-                | Annotated[Convert, subcommand("convert")]
-                | Annotated[Download, subcommand("download")]
-                | Annotated[Doctor, subcommand("doctor")],
+                Course | train_command | Evaluate | Predict | Convert | Download | Doctor,
                 prog="tudui",
                 description="The complete PyTorch training routine, from the data to the checkpoints.",
                 args=arguments,
@@ -277,7 +271,3 @@ def show_warning(message: Warning, category: type[Warning], *rest: object) -> No
         print(f"tudui: {harmless(message)}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, *rest[:2]))
-
-
-if __name__ == "__main__":
-    main()

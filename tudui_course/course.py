@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tudui_course.errors import InputError, StorageError
 from tudui_course.language import in_language
-from tudui_course.runtime import checkout, short_path
+from tudui_course.runtime import checkout, short_path, write_whole
 
 RECORD = ".tudui_course.json"  # in the folder: a digest of each notebook as it was written there, and its choices
 CHOICES = {"language": ("both", "zh", "en"), "outputs": ("yes", "no")}  # the first are the course as it is
@@ -152,13 +152,3 @@ def read_record(folder: Path, **chosen: str) -> dict[str, str]:
 def digest(content: bytes) -> str:
     """SHA-256, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -26,8 +26,6 @@ from torch.utils.data import DataLoader
 
 from tudui_course.errors import InputError, LostError
 
-SECONDS = 600  # how long one process waits for another; the variable TUDUI_TIMEOUT changes it
-
 
 def count() -> int:
     """How many processes train together."""
@@ -95,7 +93,8 @@ def joined() -> Iterator[None]:
         with contextlib.nullcontext() if is_first() else contextlib.redirect_stdout(io.StringIO()):
             yield
     except RuntimeError as error:
-        if not is_lost(error):
+        # gloo, the CPU's backend, has no class of its own for a process that is gone
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise
         raise LostError(
             f"{where()} lost another process; what was saved before is intact. torchrun --max-restarts=3 starts anew "
@@ -106,8 +105,8 @@ def joined() -> Iterator[None]:
 
 
 def timeout() -> float:
-    """Seconds to wait for another process."""
-    text = os.environ.get("TUDUI_TIMEOUT", str(SECONDS))
+    """How many seconds one process waits for another."""
+    text = os.environ.get("TUDUI_TIMEOUT", "600")
     try:
         seconds = float(text)
     except ValueError:
@@ -149,11 +148,6 @@ def meet(seconds: float) -> dist.Store:
     raise TimeoutError
 
 
-def is_lost(error: RuntimeError) -> bool:
-    """Whether an error says that another process is gone; gloo, the CPU's backend, has no class of its own for it."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
-
-
 def summed(values: Tensor) -> Tensor:
     """The sum of all processes' tensors, in every process; shape and dtype must be the same in all."""
     if count() > 1:
@@ -180,13 +174,9 @@ def largest(number: int) -> int:
 
 
 def read_once(read: Callable[[], list]) -> list:
-    """Have one process of each machine read data; all of that machine share its memory.
+    """Have one process of each machine call `read`; all of that machine share its memory.
 
-    Args:
-        read: returns tensors and plain values; called by one process of each machine.
-
-    Returns:
-        The same in every process; the tensors lie in the same pages of memory.
+    `read` returns tensors and plain values; all processes get the same, the tensors in the same pages of memory.
     """
     if count() == 1:
         return read()

@@ -52,18 +52,11 @@ def check_python() -> Finding:
 
 def check_packages() -> list[Finding]:
     """The packages a learner may have of the wrong version; older ones are known not to work."""
-    return [
-        check_package(name, *oldest)
-        for name, *oldest in (
-            ("torch", 2, 10),
-            ("torchvision", 0, 25),
-            ("tensorboard", 2, 21),
-            ("setuptools",),
-            ("jupyterlab", 4, 2),
-            ("nbval", 0, 11),
-            ("matplotlib", 3, 8),
-        )
-    ]
+    wanted = (
+        ("torch", 2, 10), ("torchvision", 0, 25), ("tensorboard", 2, 21), ("setuptools",), ("jupyterlab", 4, 2),
+        ("nbval", 0, 11), ("matplotlib", 3, 8),
+    )  # fmt: skip
+    return [check_package(*package) for package in wanted]
 
 
 def check_package(name: str, *oldest: int) -> Finding:
@@ -92,18 +85,11 @@ def check_torchvision() -> Finding:
 def check_jupyter_kernel() -> Finding:
     """A `jupyter` of another Python on the PATH would open the notebooks in a kernel without these packages."""
     found = shutil.which("jupyter")
-    here = os.path.dirname(os.path.abspath(sys.executable))
-    if found is None or os.path.dirname(os.path.abspath(found)) == here:
-        return (
-            "jupyter",
-            "of this environment" if found else "not on the PATH; python -m jupyterlab works",
-            "",
-        )
-    return (
-        "jupyter",
-        "another environment's comes first on the PATH; python -m jupyterlab takes this one's",
-        "",
-    )
+    if not found:
+        return "jupyter", "not on the PATH; python -m jupyterlab works", ""
+    if os.path.dirname(os.path.abspath(found)) == os.path.dirname(os.path.abspath(sys.executable)):
+        return "jupyter", "of this environment", ""
+    return "jupyter", "another environment's comes first on the PATH; python -m jupyterlab takes this one's", ""
 
 
 def machine() -> dict[str, str | int]:
@@ -173,17 +159,7 @@ def check_disk() -> Finding:
 def check_tensorboard() -> Finding:
     """Start a real TensorBoard on a free port of this machine, ask it for its page, stop it."""
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w+") as log:
-        command = [
-            sys.executable,
-            "-m",
-            "tensorboard.main",
-            "--logdir",
-            folder,
-            "--port",
-            "0",
-            "--host",
-            "127.0.0.1",
-        ]
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", "0", "--host", "127.0.0.1"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             for _ in range(300):

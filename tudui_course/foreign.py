@@ -21,29 +21,22 @@ NETWORK = re.compile(
     r"set|torch\.nn\.modules\.(container\.Sequential|conv\.Conv2d|pooling\.MaxPool2d|flatten\.Flatten|linear\.Linear)"
 )
 WRAPPERS = ("model_state_dict", "state_dict", "model_state", "model", "net", "network", "weights")
-PREFIXES = ("_orig_mod.", "module.")  # torch.compile's, DataParallel's
 MOST_BYTES = 1 << 28  # of a file; a checkpoint of this course has about one million
 OTHERS = "use another one, for example an earlier epoch's."
 
 
 class Opened(NamedTuple):
-    """A file that was read without running anything in it.
+    """A file that was read without running anything in it."""
 
-    Attributes:
-        content: a dict of tensors and plain values, as passed to torch.save; for a whole model, its state_dict.
-        said: how it was interpreted, one sentence each.
-    """
-
-    content: dict
-    said: list[str]
+    content: dict  # of tensors and plain values, as passed to torch.save; for a whole model, its state_dict
+    said: list[str]  # how it was interpreted, a sentence each
 
 
 def open_file(path: Path) -> Opened:
     """Read a file that torch.save wrote, from any source, in bounded time and memory and without running its code.
 
-    Args:
-        path: a dict of tensors and plain values, or a whole `Tudui` as torch.save(model) left it on whatever device, by
-            torch 1.8 or newer; its class, its modules and its attributes may have any name.
+    It holds a dict of tensors and plain values, or a whole `Tudui` as torch.save(model) left it on whatever device, by
+    torch 1.8 or newer; its class, its modules and its attributes may have any name.
 
     Raises:
         InputError: it needs anything else, or holds another network or something that isn't a dict.
@@ -59,9 +52,8 @@ def open_file(path: Path) -> Opened:
     failure = DamagedError(f"{path} is damaged or no checkpoint at all; {OTHERS}")
     notes, model, weights = Notes(), None, {}
     try:
-        file = io.BytesIO(raw)
         unpack = unpack_zip if raw[:4] == b"PK\x03\x04" else unpack_old
-        model, read_storage = unpack(file, notes)
+        model, read_storage = unpack(io.BytesIO(raw), notes)
         if isinstance(model, Call) and model.is_object:
             weights = weights_of(model, read_storage)
         elif not foreign(notes, model):
@@ -100,11 +92,8 @@ def foreign(notes: "Notes", model: object) -> str:
     """The first five names that neither a file of tensors nor the lesson's network needs, safe to print."""
     whole = isinstance(model, Call) and model.is_object
     allowed = {model.name} if whole else set()
-    found = [
-        name
-        for name in dict.fromkeys(notes.names)
-        if name not in allowed and not TENSORS.fullmatch(name) and not (whole and NETWORK.fullmatch(name))
-    ]
+    needed = re.compile(f"{TENSORS.pattern}|{NETWORK.pattern}") if whole else TENSORS
+    found = [name for name in notes.names if name not in allowed and not needed.fullmatch(name)]
     return ", ".join(map(printable, found[:5])) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
@@ -119,19 +108,13 @@ def describe(content: object) -> str:
 
 def is_state_dict(content: object) -> bool:
     """Whether it is a dict of named tensors only."""
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
 
 
 def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[str]]:
-    """Find one of the course's networks in a dict from elsewhere, by the order and shapes of its tensors.
-
-    Args:
-        content: a state_dict, or a dict that holds one among other things.
-        path: for messages.
+    """Find one of the course's networks in a state_dict, or in a dict with one, by the order and shapes of its tensors.
 
     Returns:
         The network's name, its state_dict under its own names, and one sentence for each layer of wrapping removed.
@@ -148,7 +131,7 @@ def recognise(content: dict, path: Path) -> tuple[str, dict[str, Tensor], list[s
             break
     if not is_state_dict(content):
         raise InputError(f"{path} holds {describe(content)}, neither a checkpoint of this course nor a state_dict.")
-    for prefix in PREFIXES * 2:
+    for prefix in ("_orig_mod.", "module.") * 2:  # torch.compile's, DataParallel's
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
             said.append(f"the prefix {prefix!r} was taken off the names")

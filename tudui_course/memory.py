@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-class SavedTensors:
+class SavedTensors(torch.autograd.graph.saved_tensors_hooks):
     """Measures, in MB of 2**20 bytes, what the graphs recorded in a `with` block keep, as long as they keep it::
 
         with SavedTensors(model) as saved:
@@ -24,19 +24,16 @@ class SavedTensors:
     def __init__(self, model: nn.Module) -> None:
         self.history: list[float] = []
         self._weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-        self._alive: weakref.WeakSet[_Kept] = weakref.WeakSet()
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda kept: kept.tensor)
+        self._alive: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+        super().__init__(self._keep, lambda kept: kept)
 
     def __enter__(self) -> "SavedTensors":
-        self._hooks.__enter__()
+        super().__enter__()
         return self
-
-    def __exit__(self, *error: object) -> None:
-        self._hooks.__exit__(*error)
 
     def megabytes(self) -> float:
         """What is kept now; memory that two tensors share counts once."""
-        storages = (kept.tensor.untyped_storage() for kept in self._alive)
+        storages = (kept.untyped_storage() for kept in self._alive.values())
         sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
         return sum(size for place, size in sizes.items() if place not in self._weights) / 2**20
 
@@ -46,14 +43,7 @@ class SavedTensors:
             yield batch
             self.history.append(self.megabytes())
 
-    def _keep(self, tensor: Tensor) -> "_Kept":
-        kept = _Kept(tensor)
-        self._alive.add(kept)
+    def _keep(self, tensor: Tensor) -> Tensor:
+        kept = tensor.detach()  # the same memory, but no graph: else it would keep itself alive
+        self._alive[id(kept)] = kept
         return kept
-
-
-class _Kept:
-    """Stands in a graph for a tensor that it keeps, and dies with it."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor.detach()  # the same memory, but no graph: else it would keep itself alive

@@ -1,7 +1,8 @@
 """Loss and accuracy, exact on a ragged last batch."""
 
 import math
-from dataclasses import dataclass
+import operator
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -39,13 +40,7 @@ class EpochResult:
         return self.correct / self.count if self.count else math.nan
 
     def __add__(self, other: "EpochResult") -> "EpochResult":
-        return EpochResult(
-            self.loss_sum + other.loss_sum,
-            self.batch_loss_sum + other.batch_loss_sum,
-            self.correct + other.correct,
-            self.count + other.count,
-            self.steps + other.steps,
-        )
+        return EpochResult(*map(operator.add, astuple(self), astuple(other)))
 
 
 def count_correct(logits: Tensor, targets: Tensor) -> Tensor:

@@ -295,9 +295,7 @@ def content_of(noted: object, read_storage: ReadStorage, spent: int) -> object:
     What the pickle uses in several places is built afresh for each, and each is counted: doubled again and again, it
     would take for ever to print or compare.
 
-    Args:
-        noted, read_storage: as unpacking returned them.
-        spent: how many steps reading the pickle took; building its content may take ten times as many.
+    Reading the pickle took `spent` steps; building its content may take ten times as many.
 
     Raises:
         ValueError: it holds anything else, or too much.

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from torch import Tensor, nn
 
@@ -52,8 +51,7 @@ def show_pictures(
     pixels = images.detach().cpu().numpy()
     pixels = pixels / 255 if pixels.dtype == np.uint8 else pixels.clip(0, 1)
     sheet = np.ones((rows * (height + gap), columns * (width + 4), 3))
-    if ax is None:
-        ax = new_axes(1.1 * columns, 1.1 * rows * (height + gap) / (width + 4))
+    ax = ax or new_axes(1.1 * columns, 1.1 * rows * (height + gap) / (width + 4))
     for index in range(count):
         top, left = (index // columns) * (height + gap) + gap, (index % columns) * (width + 4)
         sheet[top : top + height, left : left + width] = pixels[index].transpose(1, 2, 0)
@@ -61,7 +59,7 @@ def show_pictures(
         if titles is not None:
             ax.text(left + width / 2, top - 2, titles[index], ha="center", va="bottom", fontsize=8, color=colour)
         if colours is not None:
-            frame = Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2)
+            frame = plt.Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=2)
             ax.add_patch(frame).set_clip_on(False)
     ax.imshow(sheet, interpolation="nearest")
     ax.set_axis_off()
@@ -78,7 +76,6 @@ def show_answers(
         images: (N, 3, H, W), float in [0, 1] or uint8.
         answers: (N,) int64, classes given by the network.
         targets: (N,) int64, true classes.
-        classes: class names.
     """
     pairs = list(zip(answers.tolist(), targets.tolist(), strict=True))
     titles = [classes[answer] + ("" if answer == target else f"\nis {classes[target]}") for answer, target in pairs]
@@ -100,11 +97,7 @@ def plot_curve(
 
 
 def plot_runs(runs: Sequence[Sequence[float]], label: str, colour: str = BLUE, ax: Axes | None = None) -> Axes:
-    """Draw runs that differ in their seed alone as one line, their mean by epoch, in a band from least to most.
-
-    Args:
-        runs: for each run one value an epoch; the first epoch is drawn at 1.
-    """
+    """Draw runs that differ in their seed alone, one value an epoch from 1: the mean, in a band from least to most."""
     ax = ax or new_axes()
     values = np.asarray(runs)
     epochs = range(1, values.shape[1] + 1)
@@ -146,19 +139,13 @@ def plot_probabilities(top: Sequence[tuple[str, float]], ax: Axes | None = None)
 
 
 def draw_network(model: nn.Module, images: Tensor, ax: Axes | None = None) -> Axes:
-    """Draw what becomes of a batch in a Sequential's layers: pictures as high as they are, wider for more channels.
-
-    Args:
-        model: the layers.
-        images: (N, C, H, W), on the device of the model.
-    """
+    """Draw what a Sequential's layers make of images (N, C, H, W): as high as they are, wider for more channels."""
     ax = ax or new_axes(10.5, 3.2)
-    x, left, steps = images, 0.0, [("input", images)]
+    left, shapes = 0.0, [("input", images.shape)]
     for layer in model:
-        x = layer(x)
-        steps.append((type(layer).__name__, x))
-    for name, x in steps:
-        one = x.shape[1:]
+        images = layer(images)
+        shapes.append((type(layer).__name__, images.shape))
+    for name, (_, *one) in shapes:
         width, height = (1 + one[0] / 5, one[1]) if len(one) == 3 else (2, one[0] ** 0.5)
         colour = {"Conv2d": "tab:blue", "MaxPool2d": "tab:gray", "Linear": "tab:purple"}.get(name, "lightgray")
         ax.add_patch(plt.Rectangle((left, -height / 2), width, height, facecolor=colour, alpha=0.6, edgecolor="black"))
@@ -239,8 +226,7 @@ def letters_lacking(text: str, families: Iterable[str]) -> set[str]:
     """The letters of a text that none of these fonts has."""
     letters = {letter for letter in text if letter > "~"}
     for family in families if letters else ():
-        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
-        font = font_manager.get_font(path)
+        font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
         letters = {letter for letter in letters if not font.get_char_index(ord(letter))}
     return letters
 

@@ -22,9 +22,8 @@ from tudui_course.data.picture import open_picture
 from tudui_course.errors import InputError, StorageError
 from tudui_course.plots import make_legible, plot_probabilities
 from tudui_course.recipe import stored_recipe
-from tudui_course.runtime import choose_device
+from tudui_course.runtime import choose_device, write_whole
 
-TOP = 3
 MOST_ROWS = 50  # of a figure, or few programs could open it
 MADE_BY = "tudui predict"  # stands in our figures, so that nothing else is ever replaced
 TRAINED_ON = {
@@ -47,7 +46,7 @@ class Prediction(NamedTuple):
     probability: float
     probabilities: dict[str, float]
 
-    def top(self, count: int = TOP) -> list[tuple[str, float]]:
+    def top(self, count: int = 3) -> list[tuple[str, float]]:
         """The `count` most probable classes with their probabilities."""
         return list(self.probabilities.items())[:count]
 
@@ -89,7 +88,13 @@ def predict(
         raise InputError(
             "the network answers with NaN or infinity: its training went wrong; use an earlier checkpoint."
         )
-    return [ranked(row.tolist(), classes) for row in logits.softmax(1)]
+    predictions = []
+    for row in logits.softmax(1):
+        probabilities, order = row.sort(descending=True, stable=True)  # of equals the first in the order of the logits
+        names = [classes[index] for index in order.tolist()]
+        by_rank = dict(zip(names, probabilities.tolist(), strict=True))
+        predictions.append(Prediction(names[0], probabilities[0].item(), by_rank))
+    return predictions
 
 
 def as_image(picture: Picture) -> Tensor:
@@ -97,13 +102,6 @@ def as_image(picture: Picture) -> Tensor:
     if isinstance(picture, Tensor):
         return picture
     return to_tensor(open_picture(picture))
-
-
-def ranked(probabilities: list[float], classes: Sequence[str]) -> Prediction:
-    """Put the most probable class first; of equals the first in the order of the logits."""
-    order = sorted(range(len(classes)), key=lambda index: -probabilities[index])
-    sorted_by_rank = {classes[index]: probabilities[index] for index in order}
-    return Prediction(classes[order[0]], probabilities[order[0]], sorted_by_rank)
 
 
 def predict_files(
@@ -118,7 +116,6 @@ def predict_files(
 
     Args:
         checkpoint: a file that `load_model` reads, saved on whatever device; or "photographs".
-        paths: the pictures.
         device: as for `choose_device`.
         as_json: print one JSON array, an object for each file, and nothing else.
         figure: a PNG file to draw the pictures into, as they are and as the network sees them.
@@ -127,7 +124,7 @@ def predict_files(
         How many files could not be read.
 
     Raises:
-        InputError, NotFoundError: no pictures are given, checkpoint, device or figure can't be used; one sentence.
+        InputError, NotFoundError: no pictures are given, checkpoint, device or figure can't be used.
     """
     if not paths:
         raise InputError("no picture is given: tudui predict CHECKPOINT PICTURE...")
@@ -175,19 +172,13 @@ def as_object(path: Path, prediction: Prediction | None, error: str | None) -> d
 def print_predictions(predictions: dict[Path, Prediction], data: str | None) -> None:
     """The most probable classes of each picture, and what such a probability is not."""
     for path, prediction in predictions.items():
-        print(printable(str(path)))
+        print(path)
         for label, probability in prediction.top():
-            print(f"  {printable(label):14s}  {probability:.4f}")
+            print(f"  {label:14s}  {probability:.4f}")
     count = len(prediction.probabilities)
     print(f"\nA probability is the network's own, no certainty: it picks one of its {count} classes for any picture.")
     if data in TRAINED_ON:
         print(f"This one was trained on {TRAINED_ON[data]}.")
-
-
-def printable(text: str) -> str:
-    """A text as this terminal can show it."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def check_figure(path: Path) -> None:
@@ -210,15 +201,10 @@ def is_own_figure(path: Path) -> bool:
 
 
 def draw_figure(predictions: dict[Path, Prediction], images: dict[Path, Tensor], path: Path) -> None:
-    """Draw a row for each picture: as it is, as the network sees it, and its most probable classes.
-
-    Args:
-        predictions: of the files.
-        images: what the network saw of them, (3, 32, 32) in [0, 1].
-        path: the PNG file to write.
+    """Draw a row for each file: as it is, as the network saw it (`images`, (3, 32, 32) in [0, 1]), and the answer.
 
     Raises:
-        StorageError: it can't be written; a figure that was there before is intact.
+        StorageError: the PNG file can't be written; a figure that was there before is intact.
     """
     rows = list(predictions.items())[:MOST_ROWS]
     figure = Figure(figsize=(7, 1.9 * len(rows)), layout="constrained")
@@ -238,14 +224,10 @@ def draw_figure(predictions: dict[Path, Prediction], images: dict[Path, Tensor],
     drawn = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # matplotlib's, a line for each letter that no font has
         figure.savefig(drawn, dpi=120, metadata={"Software": MADE_BY})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(drawn.getbuffer())
-        os.replace(temporary, path)
+        write_whole(path, drawn.getbuffer())
     except OSError as error:
         raise StorageError(f"figure {path} can't be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def shortened(name: str, length: int = 28) -> str:

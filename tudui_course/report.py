@@ -69,9 +69,8 @@ def print_end(run_dir: Path, history: list[EpochRecord], kept_back: int = 0) -> 
 
 def format_table(history: list[EpochRecord]) -> str:
     """The finished epochs as a table; the sum over batches is the number that the lesson prints."""
-    kept_back = bool(history) and history[0].validation is not None
     heading = "epoch   train loss   train accuracy   test loss   (sum of batch means)   test accuracy"
-    lines = [heading + ("   validation accuracy" if kept_back else "")]
+    lines = [heading + ("   validation accuracy" if history[0].validation else "")]
     lines += [
         f"{row.epoch + 1:5d}   {row.train.loss:10.4f}   {row.train.accuracy:14.4f}   {row.test.loss:9.4f}   "
         f"{row.test.batch_loss_sum:20.2f}   {row.test.accuracy:13.4f}"

@@ -17,17 +17,13 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """A finished epoch: its number (from 0), the optimizer steps done so far, and its results.
-
-    Attributes:
-        validation: results on the pictures kept back to choose by, or None.
-    """
+    """A finished epoch: its number (from 0), the optimizer steps done so far, and its results."""
 
     epoch: int
     step: int
     train: EpochResult
     test: EpochResult
-    validation: EpochResult | None = None
+    validation: EpochResult | None = None  # on the pictures kept back to choose by
 
     @property
     def deciding(self) -> EpochResult:

@@ -30,16 +30,12 @@ def epoch_name(epoch: int) -> str:
 
 def epoch_checkpoints(run_dir: Path) -> dict[int, Path]:
     """A run's checkpoints tudui_0.pth, tudui_1.pth ... by number, in order."""
-    found = {}
-    for path in Path(run_dir).glob("tudui_*.pth"):
-        if match := re.fullmatch(r"tudui_(\d+)\.pth", path.name):
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+    found = ((re.fullmatch(r"tudui_(\d+)\.pth", path.name), path) for path in run_dir.glob("tudui_*.pth"))
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
 def checkpoints(run_dir: Path) -> list[Path]:
     """All checkpoints present in a run: the interrupted one, the epochs' (newest first), the best one."""
-    run_dir = Path(run_dir)
     names = [run_dir / INTERRUPTED, *reversed(epoch_checkpoints(run_dir).values()), run_dir / BEST]
     return [path for path in names if path.is_file()]
 
@@ -88,8 +84,11 @@ def claim(run_dir: Path | None, name: str, *, resume: bool = False, overwrite: b
                 "give another --run-dir."
             )
     try:
-        if not (resume or overwrite):
-            refuse_existing(run_dir)
+        if not (resume or overwrite or is_free(run_dir)):
+            raise InputError(
+                f"{short_path(run_dir)} exists: continue that run with --resume, give another name with --run-dir, "
+                "or begin anew in there with --overwrite."
+            )
         write_owner(run_dir)
         remove_leftovers(run_dir, overwrite)
         yield run_dir
@@ -161,16 +160,7 @@ def is_free(run_dir: Path) -> bool:
 
 def holds_run(run_dir: Path) -> bool:
     """Whether a run was started in it."""
-    return bool(checkpoints(run_dir)) or any(True for _ in run_dir.glob(EVENTS)) or (run_dir / OWNER).is_file()
-
-
-def refuse_existing(run_dir: Path) -> None:
-    """Raise InputError rather than write into a folder that isn't empty."""
-    if not is_free(run_dir):
-        raise InputError(
-            f"{short_path(run_dir)} exists: continue that run with --resume, give another name with --run-dir, "
-            "or begin anew in there with --overwrite."
-        )
+    return bool(checkpoints(run_dir)) or any(run_dir.glob(EVENTS)) or (run_dir / OWNER).is_file()
 
 
 def write_owner(run_dir: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
-import psutil
 import torch
 
 from tudui_course.errors import CourseWarning, InputError
@@ -63,17 +62,27 @@ def typed(program: str) -> str:
     return shlex.quote(os.path.relpath(script) if near else str(script))
 
 
-def memory_in_use() -> int:
-    """Bytes of main memory that this process holds now."""
-    return psutil.Process().memory_info().rss
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all: under another name, flushed to the disk and renamed. Its folder must exist."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if hasattr(os, "O_DIRECTORY"):  # a power cut could undo the renaming; Windows has no such call
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch (all devices), so that a run can be repeated on the same machine.
-
-    Args:
-        seed: 0 to 2**32 - 1.
-    """
+    """Seed python, numpy and torch (all devices) with 0 to 2**32 - 1: a run can be repeated on the same machine."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -133,15 +142,9 @@ def available_devices() -> list[str]:
 
 
 def choose_precision(name: str, device: torch.device | str) -> str:
-    """Settle "auto": bfloat16 where the device has instructions for it, float32 elsewhere.
+    """Settle "auto": "bfloat16" where the device has instructions for it, "float32" elsewhere; other names stay.
 
     On a CPU without them bfloat16 is emulated and far slower than float32, so the CPU is asked.
-
-    Args:
-        name: "auto", "float32" or "bfloat16".
-
-    Returns:
-        "float32" or "bfloat16".
     """
     if name != "auto":
         return name

@@ -34,10 +34,14 @@ def weights_of(model: Call, read_storage: ReadStorage) -> dict[str, Tensor]:
         found = noted[int(number)] if int(number) < len(noted) else None
         compare(found, layer, f"layer {number}")
         for name, parameter in layer.named_parameters():
-            where = f"the {name} of layer {number}"
-            weights[f"model1.{number}.{name}"] = read_tensor(
-                found.state["_parameters"][name], tuple(parameter.shape), where, read_storage
-            )
+            where, saved = f"the {name} of layer {number}", found.state["_parameters"][name]
+            if saved is None:
+                raise OtherNetworkError(f"{where} is missing")
+            tensor = tensor_of(saved, read_storage)
+            if tensor.shape != parameter.shape:
+                found_shape, shape = short(tuple(tensor.shape)), tuple(parameter.shape)
+                raise OtherNetworkError(f"{where} has the shape {found_shape}, not {shape}")
+            weights[f"model1.{number}.{name}"] = tensor.float().clone()  # in memory of its own
     if len(noted) > len(reference.model1):
         raise OtherNetworkError(f"after its last layer it holds a {layer_name(noted[len(reference.model1)])}")
     return weights
@@ -90,11 +94,8 @@ def check_state(noted: Call, settings: dict, where: str) -> None:
 
 def one_number(value: object) -> object:
     """5 for (5, 5), which means the same to torch; anything else unchanged."""
-    return (
-        value[0]
-        if type(value) is tuple and len(value) == 2 and type(value[0]) is int and value[0] == value[1]
-        else value
-    )
+    twice = type(value) is tuple and len(value) == 2 and type(value[0]) is int and value[0] == value[1]
+    return value[0] if twice else value
 
 
 def main_settings(state: dict) -> list[str]:
@@ -111,16 +112,6 @@ def layer_name(noted: Call) -> str:
 def short(value: object) -> str:
     """What a file holds, safe to print: plain values only, and not too many."""
     return reprlib.repr(value) if isinstance(value, bool | int | float | str | tuple | list | None) else "(an object)"
-
-
-def read_tensor(noted: Call | None, shape: tuple, where: str, read_storage: ReadStorage) -> Tensor:
-    """A tensor of a layer, float32, of this shape, in memory of its own."""
-    if noted is None:
-        raise OtherNetworkError(f"{where} is missing")
-    tensor = tensor_of(noted, read_storage)
-    if tensor.shape != shape:
-        raise OtherNetworkError(f"{where} has the shape {short(tuple(tensor.shape))}, not {shape}")
-    return tensor.float().clone()
 
 
 def printable(text: object, longest: int = 60) -> str:

