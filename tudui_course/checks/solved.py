@@ -7,8 +7,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
-from tudui_course.runtime import write_whole
-from tudui_course.runtime import home
+from tudui_course.runtime import home, write_whole
 
 
 def progress_file() -> Path:
