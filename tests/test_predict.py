@@ -296,6 +296,12 @@ def test_without_names_in_the_file_cifar10s_are_taken(model, files, tudui, tmp_p
         assert code == 0 and set(json.loads(output)[0]["probabilities"]) == set(CLASSES)
 
 
+def test_class_names_of_a_foreign_file_do_not_steer_the_terminal(model, files, tudui, tmp_path):
+    path = save_checkpoint(tmp_path / "x.pth", model, classes=[f"\x1b[2J{letter}" for letter in "abcdefghij"])
+    code, output, errors = tudui(path, files[0])
+    assert code == 0 and "?[2J" in output and "\x1b" not in output + errors
+
+
 def test_a_network_of_two_classes_that_saw_drawings(files, tudui, tmp_path):
     path = save_checkpoint(tmp_path / "two.pth", Tudui(2), classes=["cat", "狗"], settings={"data": "pictograms"})
     code, output, errors = tudui(path, files[0], "--figure", tmp_path / "two.png")

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tudui_course.checkpoint import load_model
+from tudui_course.console import harmless
 from tudui_course.data.loaders import collate, read_data
 from tudui_course.errors import InputError
 from tudui_course.loop import predict_batches
@@ -37,7 +38,7 @@ def evaluate_checkpoint(
     device = choose_device(device)
     model, checkpoint = load_model(path, device)
     for sentence in checkpoint.get("said", ()):
-        print(f"understood      {sentence}")
+        print(f"understood      {harmless(sentence)}")
     stored = checkpoint["settings"]
     limit = 0 if data else stored.get("limit", 0)
     data = data or stored.get("data", "")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import to_tensor
 
 from tudui_course.checkpoint import load_model
+from tudui_course.console import harmless
 from tudui_course.data.drawings import CLASSES
 from tudui_course.data.picture import open_picture
 from tudui_course.errors import InputError, StorageError
@@ -133,7 +134,7 @@ def predict_files(
     device = choose_device(device)
     model, content = load_model(checkpoint, device)
     for sentence in () if as_json else content.get("said", ()):
-        print(f"understood  {sentence}")
+        print(f"understood  {harmless(sentence)}")
     transform = stored_recipe(content["settings"]).test_transform()
     images, errors = read_pictures(paths)
     found = predict(model, list(images.values()), content["classes"] or CLASSES, device, transform=transform)
@@ -174,7 +175,7 @@ def print_predictions(predictions: dict[Path, Prediction], data: str | None) -> 
     for path, prediction in predictions.items():
         print(path)
         for label, probability in prediction.top():
-            print(f"  {label:14s}  {probability:.4f}")
+            print(f"  {harmless(label):14s}  {probability:.4f}")
     count = len(prediction.probabilities)
     print(f"\nA probability is the network's own, no certainty: it picks one of its {count} classes for any picture.")
     if data in TRAINED_ON:
