@@ -115,14 +115,13 @@ def judge_pair(answer):
     normalised = call(pair[0], *(images.clone() for images in SETS[0]))
     yield "normalise(...)", required(normalised, tuple, "两组图", "two sets"), normalise(*SETS[0])
     for count in (8, 4):
-        model, images, targets = Watched(nn.Linear(6, 3)), torch.randn(count, 6), torch.arange(count) % 3
-        weight, right = model.layers[0].weight, nn.functional.cross_entropy(model(images), targets)
+        model, images, targets = nn.Linear(6, 3).eval(), torch.randn(count, 6), torch.arange(count) % 3
+        weight, right = model.weight, nn.functional.cross_entropy(model(images), targets)
         start, gradient = weight.detach().clone(), torch.autograd.grad(right, weight)[0]
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
-        model.eval().modes.clear()
         loss = call(pair[1], model, images, targets, torch.optim.SGD(model.parameters(), lr=0.1))
-        yield f"{count} 张没有在训练模式下算 · {count} pictures not in training mode", not all(model.modes), False
+        yield f"{count} 张没有在训练模式下算 · {count} pictures not in training mode", not model.training, False
         length = ((start - weight).norm() / gradient.norm() / 0.1).item()
         yield f"一批 {count} 张，步长是该有的几倍 · step on {count} pictures, over the right length", length, 1.0
         yield f"一批 {count} 张，返回的损失 · loss returned for {count} pictures", loss, right.item()
