@@ -301,7 +301,7 @@ WRONG = [
     (
         step_15.q8,
         (step_15.normalise, lambda *given: 1.0),
-        "step on 8 pictures, over the right length: it should be 1.0",
+        "model.train() is gone",
     ),
 ]
 
