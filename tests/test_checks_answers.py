@@ -8,7 +8,19 @@ from PIL import Image, ImageOps
 from torch import nn
 from torchvision.transforms import CenterCrop, Resize, ToTensor
 
-from tudui_course.checks import step_00, step_01, step_02, step_03, step_04, step_05, step_06, step_07, step_10, step_11
+from tudui_course.checks import (
+    step_00,
+    step_01,
+    step_02,
+    step_03,
+    step_04,
+    step_05,
+    step_06,
+    step_07,
+    step_10,
+    step_11,
+    step_15,
+)
 from tudui_course.data import InMemory
 from tudui_course.data.picture import to_rgb
 from tudui_course.model import Tudui
@@ -113,6 +125,34 @@ def path_in(folder, name):
     return folder / name
 
 
+def new_head(change, late=lambda optimizer, model: None):
+    """Another way to give a network a new last layer and an optimizer that has it."""
+
+    def make_optimizer(model, lr):
+        change(model)
+        weights, others = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
+        groups = [{"params": weights, "weight_decay": 5e-4}, {"params": others}]
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+        late(optimizer, model)
+        return optimizer
+
+    return make_optimizer
+
+
+def replaced_late(optimizer, model):
+    model[-1] = nn.Linear(model[-1].in_features, model[-1].out_features)
+    optimizer.add_param_group({"params": model[-1].parameters()})
+
+
+def sum_over_the_batch(model, images, targets, optimizer):
+    model.train()
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(images), targets, reduction="sum") / len(targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 RIGHT = [
     *((step_00.q1, answer) for answer in (2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303")),
     (step_00.q2, lambda losses: mean(losses[:10]) - mean(losses[-10:])),
@@ -138,6 +178,9 @@ RIGHT = [
     (step_07.q4, lambda matrix: (matrix.diag() / matrix.sum(1)).tolist()),
     (step_07.q4, lambda matrix: matrix.diag().double() / matrix.sum(1)),
     (step_11.q2, lambda pictures, count: enlarged(*pictures.split(count, seed=7))),
+    (step_15.q7, new_head(lambda model: model[-1].reset_parameters())),
+    (step_15.q7, new_head(lambda model: None, replaced_late)),
+    (step_15.q8, (step_15.normalise, sum_over_the_batch)),
     (step_11.q3, lambda right, count: math.sqrt(right * (count - right) / count**3)),
     (step_11.q4, lambda first, second: in_pairs((second.int() - first.int()).float())),
     (step_11.q5, lambda val, test: reported(sorted(val, key=lambda name: sum(val[name]))[-1], test)),
@@ -252,6 +295,14 @@ WRONG = [
     (step_11.q3, lambda right, count: 0.5, "it should be 0.03, but you got 0.5"),
     (step_11.q4, lambda first, second: 0.1, "but you got 0.1"),
     (step_11.q5, lambda val, test: ("nobody", 0.1), "it should be 'decay', but you got 'nobody'"),
+    (step_15.q7, lambda model, lr: [model, lr], "Return an optimizer; yours returned list"),
+    (step_15.q8, (step_15.normalise,), "This needs two functions, normalise and train_step"),
+    (step_15.q8, (lambda train, test: train, sum_over_the_batch), "Return two sets; yours returned Tensor"),
+    (
+        step_15.q8,
+        (step_15.normalise, lambda *given: 1.0),
+        "model.train() is gone",
+    ),
 ]
 
 

@@ -1,6 +1,6 @@
-"""The ten cases of 15_not_learning. Don't read on before you have solved them: each function's name gives one away.
+"""The twelve cases of 15_not_learning. Don't read on before you have solved them: the functions' names give them away.
 
-A training is put together from the parts of `HEALTHY`; each case replaces one of them by a part with one real bug.
+A training is put together from the parts of `HEALTHY`; a case replaces one of them, or two, by parts with a real bug.
 """
 
 from collections.abc import Callable, Iterable
@@ -56,7 +56,7 @@ class Case:
 
 
 def open_case(letter: str, train: InMemory, test: InMemory, **mended: Callable) -> Case:
-    """Set up the training of this letter, "A" to "J", or "healthy", always from the same random numbers.
+    """Set up the training of this letter, "A" to "L", or "healthy", always from the same random numbers.
 
     Args:
         train: pictures to train on.
@@ -79,7 +79,7 @@ def open_case(letter: str, train: InMemory, test: InMemory, **mended: Callable) 
 
 
 def make_model(classes: int) -> nn.Sequential:
-    """A small sister of TuduiNorm, quick enough for ten trainings: 11,034 parameters for ten classes."""
+    """A small sister of TuduiNorm, quick enough for many trainings: 11,034 parameters for ten classes."""
     model = nn.Sequential(
         nn.Conv2d(3, 16, 5, 2, 2, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
@@ -205,6 +205,31 @@ def evaluate_keeping_graphs(model: nn.Module, batches: Batches) -> tuple[Tensor,
     return measure(model, batches, number=lambda loss: loss)
 
 
+def give_the_model_a_new_head_too_late(model: nn.Sequential, lr: float) -> torch.optim.Optimizer:
+    """The optimizer has the old last layer, so that the new one never moves."""
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    other = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": decay, "weight_decay": 5e-4}, {"params": other, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+    model[-1] = nn.Linear(model[-1].in_features, model[-1].out_features)
+    return optimizer
+
+
+def normalise_with_blue_first(train_images: Tensor, test_images: Tensor) -> tuple[Tensor, Tensor]:
+    """Red and blue of the test pictures change places."""
+    return normalise(train_images, test_images[:, [2, 1, 0]])
+
+
+def train_step_on_the_sum(model, images: Tensor, targets: Tensor, optimizer) -> float:
+    """The learning rate is one for the mean over the batch."""
+    model.train()
+    losses = nn.functional.cross_entropy(model(images), targets, reduction="none")
+    optimizer.zero_grad()
+    losses.sum().backward()
+    optimizer.step()
+    return losses.mean().item()
+
+
 CASES = {
     "A": {"shuffle": shuffle_targets_apart},
     "B": {"lr": HEALTHY["lr"] / 1000},
@@ -216,4 +241,6 @@ CASES = {
     "H": {"train_step": train_step_without_zero_grad},
     "I": {"make_optimizer": freeze_all_but_the_last},
     "J": {"evaluate": evaluate_keeping_graphs},
+    "K": {"make_optimizer": give_the_model_a_new_head_too_late},
+    "L": {"normalise": normalise_with_blue_first, "train_step": train_step_on_the_sum},
 }

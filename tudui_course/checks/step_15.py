@@ -1,4 +1,4 @@
-"""Exercises of 15_not_learning: four curves to be told apart, five parts of a training to be mended."""
+"""Exercises of 15_not_learning: four curves to be told apart, six parts of a training, and a pair, to be mended."""
 
 import copy
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
+from tudui_course.checks.base import Wrong
 from tudui_course.checks.judges import call, judge_function, judge_prediction, required
 from tudui_course.checks.props import exam
 from tudui_course.checks.table import exercise
@@ -83,9 +84,54 @@ SETS = [
     (pictures(2, 6, 0.2, [0.0, 0.5, 0.7]), pictures(3, 5, 0.6, [0.1, 0.1, 0.2])),
 ]
 
+
+def judge_new_head(make_optimizer):
+    """A small network takes one step: whether its last layer is new, and moves like the others."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    old = model[-1].weight.detach().clone()
+    optimizer = call(make_optimizer, model, 0.1)
+    required(optimizer, torch.optim.Optimizer, "优化器", "an optimizer")
+    yield "最后一层不是新的 · the last layer isn't new", torch.equal(model[-1].weight, old), False
+    before = copy.deepcopy(model)
+    nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.arange(8) % 3).backward()
+    optimizer.step()
+    for index in (0, 1, 3):
+        still = torch.equal(model[index].weight, before[index].weight)
+        yield f"第 {index} 层没有动 · layer {index} hasn't moved", still, False
+    yield "parameters in the optimizer", sum(len(group["params"]) for group in optimizer.param_groups)
+    yield "the last bias moved", not torch.equal(model[-1].bias, before[-1].bias)
+    yield "学习率 · learning rate", optimizer.param_groups[0]["lr"], 0.1
+    yield "动量 · momentum", optimizer.param_groups[0].get("momentum"), 0.9
+    decay = {id(p): group.get("weight_decay") for group in optimizer.param_groups for p in group["params"]}
+    yield "第 0 层的权重衰减 · weight decay of layer 0", decay.get(id(model[0].weight)), 5e-4
+    yield "BatchNorm 的权重衰减 · weight decay of BatchNorm", decay.get(id(model[1].weight)), 0.0
+
+
+def judge_pair(answer):
+    """Two functions: pictures as `normalise` leaves them, then single steps on a small network, with old gradients."""
+    pair = required(answer if isinstance(answer, tuple) else call(answer), tuple, "两个函数", "two functions")
+    if len(pair) != 2:
+        raise Wrong("这里要两个函数：normalise 和 train_step。", "This needs two functions, normalise and train_step.")
+    normalised = call(pair[0], *(images.clone() for images in SETS[0]))
+    yield "normalise(...)", required(normalised, tuple, "两组图", "two sets"), normalise(*SETS[0])
+    for count in (8, 4):
+        model, images, targets = nn.Linear(6, 3).eval(), torch.randn(count, 6), torch.arange(count) % 3
+        weight, right = model.weight, nn.functional.cross_entropy(model(images), targets)
+        start, gradient = weight.detach().clone(), torch.autograd.grad(right, weight)[0]
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        loss = call(pair[1], model, images, targets, torch.optim.SGD(model.parameters(), lr=0.1))
+        yield f"{count} 张没有在训练模式下算 · {count} pictures not in training mode", not model.training, False
+        length = ((start - weight).norm() / gradient.norm() / 0.1).item()
+        yield f"一批 {count} 张，步长是该有的几倍 · step on {count} pictures, over the right length", length, 1.0
+        yield f"一批 {count} 张，返回的损失 · loss returned for {count} pictures", loss, right.item()
+
+
 q1 = exercise("15.1", judge_prediction(CURVES, options=tuple(sorted(CURVES.values()))))
 q2 = exercise("15.2", judge_shuffle)
 q3 = exercise("15.3", judge_function(number, [(folders,) for folders in FOLDERS]))
 q4 = exercise("15.4", judge_make_optimizer)
 q5 = exercise("15.5", judge_evaluate, within=1e-5)
 q6 = exercise("15.6", judge_function(normalise, SETS), within=1e-4)
+q7 = exercise("15.7", judge_new_head)
+q8 = exercise("15.8", judge_pair, within=1e-4)
