@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -70,7 +71,7 @@ def show_pictures(
 def show_answers(
     images: Tensor, answers: Tensor, targets: Tensor, classes: Sequence[str], columns: int = 8, ax: Axes | None = None
 ) -> Axes:
-    """Draw pictures with what a network takes them for: grey where it is right, red and with the truth where not.
+    """Draw pictures with what a network says they are: grey where it is right, red and with the truth where not.
 
     Args:
         images: (N, 3, H, W), float in [0, 1] or uint8.
@@ -78,7 +79,8 @@ def show_answers(
         targets: (N,) int64, true classes.
     """
     pairs = list(zip(answers.tolist(), targets.tolist(), strict=True))
-    titles = [classes[answer] + ("" if answer == target else f"\nis {classes[target]}") for answer, target in pairs]
+    truths = ["" if answer == target else f"\ntruth: {classes[target]}" for answer, target in pairs]
+    titles = [f"says {classes[answer]}{truth}" for (answer, _), truth in zip(pairs, truths, strict=True)]
     colours = ["tab:gray" if answer == target else "tab:red" for answer, target in pairs]
     return show_pictures(images, titles, columns, ax, colours)
 
@@ -139,37 +141,80 @@ def plot_probabilities(top: Sequence[tuple[str, float]], ax: Axes | None = None)
 
 
 def draw_network(model: nn.Module, images: Tensor, ax: Axes | None = None) -> Axes:
-    """Draw what a Sequential's layers make of images (N, C, H, W): as high as they are, wider for more channels."""
-    ax = ax or new_axes(10.5, 3.2)
-    left, shapes = 0.0, [("input", images.shape)]
+    """Draw what becomes of a picture in a Sequential's layers, and from where a kernel takes one number of the next.
+
+    Args:
+        model: the layers.
+        images: (N, C, H, W), on the device of the model.
+    """
+    ax = ax or new_axes(10.5, 2.2)
+    x, left, right = images, 0.0, draw_step(images[0], 0.0, ax)
     for layer in model:
-        images = layer(images)
-        shapes.append((type(layer).__name__, images.shape))
-    for name, (_, *one) in shapes:
-        width, height = (1 + one[0] / 5, one[1]) if len(one) == 3 else (2, one[0] ** 0.5)
-        colour = {"Conv2d": "tab:blue", "MaxPool2d": "tab:gray", "Linear": "tab:purple"}.get(name, "lightgray")
-        ax.add_patch(plt.Rectangle((left, -height / 2), width, height, facecolor=colour, alpha=0.6, edgecolor="black"))
-        ax.text(left + width / 2, 18, name, ha="center", fontsize=9)
-        ax.text(left + width / 2, -20, "\u00d7".join(map(str, one)), ha="center", fontsize=9)
-        left += width + 9
-    ax.set(xlim=(-6, left - 2), ylim=(-22, 22))
+        before, x = x, layer(x)
+        start, gap = left, right
+        left = right + {nn.Flatten: 26, nn.Linear: 20}.get(type(layer), 14)  # as wide as the labels ask
+        right = draw_step(x[0], left, ax, f"{by_sides(before[0])} = " if isinstance(layer, nn.Flatten) else "")
+        name = type(layer).__name__
+        colour = {"Conv2d": RED, "MaxPool2d": "black", "Linear": "tab:purple"}.get(name, "tab:gray")
+        ax.annotate("", (left - 1, 23), (gap + 1, 23), arrowprops={"arrowstyle": "->", "color": colour})
+        ax.text((left + gap) / 2, 25, name, ha="center", fontsize=9, color=colour)
+        if size := getattr(layer, "kernel_size", None):
+            draw_window(start, before.shape[-1], np.max(size), (left, x.shape[-1]), colour, ax)
+    ax.set(xlim=(-2, right + 4), ylim=(-24, 32), aspect="equal")
     ax.set_axis_off()
     return ax
 
 
+def draw_step(x: Tensor, left: float, ax: Axes, label: str = "") -> float:
+    """Draw a picture as a stack of sheets, one for four channels, or a row of numbers as a line; return its right."""
+    if x.ndim == 1:
+        right, length = left + 4, 8 * np.log10(len(x))
+        ax.plot([left + 2] * 2, [-length / 2, length / 2], color="black", linewidth=2)
+    else:
+        channels, height, width = x.shape
+        sheets = channels if channels < 4 else channels // 4
+        right = left + width + 0.6 * (sheets - 1)
+        for shift in 0.6 * np.arange(sheets)[::-1]:  # from the back to the front
+            corner = left + shift, shift - height / 2
+            ax.add_patch(Rectangle(corner, width, height, facecolor="#dceaf7", edgecolor="gray", linewidth=0.7))
+    ax.text((left + right) / 2, -23, label + by_sides(x), ha="center", fontsize=9)
+    return right
+
+
+def draw_window(left: float, side: int, kernel: int, target: tuple[float, int], colour: str, ax: Axes) -> None:
+    """Draw a kernel on a picture, and rays from its corners to the pixel that it makes in the next picture."""
+    x, y = left + side / 2, -0.1 * side
+    pixel_x, pixel_y = target[0] + target[1] / 2, -0.1 * target[1]
+    corner = x - kernel / 2, y - kernel / 2
+    ax.add_patch(Rectangle(corner, kernel, kernel, fill=False, edgecolor=colour, linewidth=1.5, zorder=3))
+    ax.add_patch(Rectangle((pixel_x - 0.5, pixel_y - 0.5), 1, 1, color=colour, zorder=4))
+    for end in (y - kernel / 2, y + kernel / 2):
+        ax.plot([x + kernel / 2, pixel_x], [end, pixel_y], color=colour, linewidth=0.8)
+
+
+def by_sides(x: Tensor) -> str:
+    """A tensor's shape as one writes it in a figure, 3\u00d732\u00d732."""
+    return "\u00d7".join(map(str, x.shape))
+
+
 def draw_padding(size: int, kernel: int, padding: int, ax: Axes | None = None) -> Axes:
-    """Draw a picture's pixels, its ring of padding, a kernel in its first and last place, and a dot for each place."""
+    """Draw a picture's pixels, its ring of padding, a kernel in its first and last place, and a dot for each place.
+
+    The picture is equally large for every padding up to that which keeps its size.
+    """
     ax = ax or new_axes(3, 3)
-    full = size + 2 * padding
-    for row, column in np.ndindex(full, full):
-        inside = all(padding <= place < padding + size for place in (row, column))
-        colour = "#c6dbef" if inside else "#eeeeee"
-        ax.add_patch(plt.Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white"))
-    for start, style in ((0, "-"), (full - kernel, "--")):
-        ax.add_patch(plt.Rectangle((start, start), kernel, kernel, fill=False, edgecolor=RED, lw=2, linestyle=style))
-    places = np.arange(full - kernel + 1) + kernel / 2
+    ends = range(-padding, size + padding)
+    for row, column in itertools.product(ends, ends):
+        inside = all(0 <= place < size for place in (row, column))
+        colour = "#c6dbef" if inside else "#dddddd"
+        ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white"))
+    last = size + padding - kernel
+    for start, style in ((-padding, "-"), (last, "--")):
+        ax.add_patch(Rectangle((start, start), kernel, kernel, fill=False, edgecolor=RED, lw=2, linestyle=style))
+    places = np.arange(-padding, last + 1) + kernel / 2
     ax.plot(*(axis.ravel() for axis in np.meshgrid(places, places)), ".", color=RED)
-    ax.set(xlim=(-0.2, full + 0.2), ylim=(full + 0.2, -0.2), aspect="equal")
+    margin = max(padding, kernel // 2) + 0.2
+    ax.set(xlim=(-margin, size + margin), ylim=(size + margin, -margin), aspect="equal")
     ax.set_title(f"padding {padding}: {size} -> {len(places)}")
     ax.set_axis_off()
     return ax
