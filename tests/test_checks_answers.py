@@ -154,7 +154,7 @@ def sum_over_the_batch(model, images, targets, optimizer):
 
 
 RIGHT = [
-    *((step_00.q1, answer) for answer in (2.303, 2.3026, math.log(10), torch.tensor(10.0).log(), "2.303")),
+    *((step_00.q1, answer) for answer in (10.82, 10.8198, math.log(5e4), torch.tensor(5e4).log(), "10.82")),
     (step_00.q2, lambda losses: mean(losses[:10]) - mean(losses[-10:])),
     (step_01.q1, lambda count, size, drop_last: (count if drop_last else count + size - 1) // size),
     (step_01.q2, lambda image: image.permute(1, 2, 0).numpy()),
@@ -238,7 +238,7 @@ WRONG = [
     (step_11.q2, lambda pictures, count: (enlarged(*pictures.split(count))[0], pictures), "are trained on"),
     (step_11.q3, lambda right, count: right / count * (1 - right / count) / count, "That is the variance"),
     # Mistakes of no table: what came out, and what should have.
-    (step_00.q1, 5, "Your answer is 5, which isn't it. Of ten equally"),
+    (step_00.q1, 5, "Your answer is 5, which isn't it. Of 50,000 equally"),
     (step_00.q1, math.nan, "Your answer is nan, which isn't it"),
     (step_00.q1, "about two", "str: 'about two'"),
     (step_00.q1, torch.ones(3), "needs a number, but you gave Tensor"),

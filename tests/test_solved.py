@@ -41,7 +41,7 @@ def test_a_full_disk_keeps_what_was_there_and_disturbs_nobody(capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # every write to a file fails, as on a full disk
     try:
-        step_00.q1.check(2.303)
+        step_00.q1.check(10.82)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert capsys.readouterr().out.startswith("✓ 00.1")
@@ -59,7 +59,7 @@ def test_a_damaged_file_is_begun_anew(content):
 def test_a_folder_that_cannot_be_made_disturbs_nobody(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TUDUI_PROGRESS", str(tmp_path / "file" / "progress.json"))
-    step_00.q1.check(2.303)
+    step_00.q1.check(10.82)
     assert capsys.readouterr().out.startswith("✓ 00.1") and solved() == []
 
 
@@ -77,8 +77,8 @@ def test_the_null_device_is_left_alone(monkeypatch):
 def test_any_console_can_print_it(encoding, marks, monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", console)
+    step_00.q1.check(10.82)
     step_00.q1.check(2.303)
-    step_00.q1.check(0.1)
     step_00.q1.check(...)
     step_00.q1.hint()
     step_00.q1.solution()
@@ -86,7 +86,7 @@ def test_any_console_can_print_it(encoding, marks, monkeypatch):
     console.flush()
     lines = console.buffer.getvalue().decode(encoding).splitlines()
     assert [line[0] for line in lines[:8:2]] == list(marks)
-    assert "Your answer is 0.1. That is p" in lines[3]
+    assert "Your answer is 2.303. That is the loss for ten" in lines[3]
     assert lines[-1].endswith("exercises solved") and any(
         line.startswith(f"00  {'✓ ○' if encoding == 'utf-8' else 'v o'}") for line in lines
     )

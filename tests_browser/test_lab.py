@@ -106,10 +106,10 @@ def test_the_first_notebook_runs_to_its_end(start_here, picture):
 def test_an_exercise_is_judged_wrong_then_right_and_remembered(start_here, lab, picture):
     """After Run All of the test above."""
     page, watch = start_here
-    wrong = write_and_run(page, "q1", "answer = math.log(0.1)\n\nexercises.q1.check(answer)")
+    wrong = write_and_run(page, "q1", "answer = math.log(1 / 50_000)\n\nexercises.q1.check(answer)")
     assert wrong.startswith("✗ 00.1") and "The sign is missing" in wrong and "差一个负号" in wrong
     assert "✓" not in write_and_run(page, "progress", "progress()")
-    right = write_and_run(page, "q1", "answer = math.log(10)\n\nexercises.q1.check(answer)")
+    right = write_and_run(page, "q1", "answer = math.log(50_000)\n\nexercises.q1.check(answer)")
     assert right.startswith("✓ 00.1") and "✗" not in right
     progress = write_and_run(page, "progress", "progress()")
     assert "00  ✓ ○" in progress and "1 of" in progress
