@@ -176,7 +176,7 @@ def draw_step(x: Tensor, left: float, ax: Axes, label: str = "") -> float:
         right = left + width + 0.6 * (sheets - 1)
         for shift in 0.6 * np.arange(sheets)[::-1]:  # from the back to the front
             corner = left + shift, shift - height / 2
-            ax.add_patch(Rectangle(corner, width, height, facecolor="#dceaf7", edgecolor="gray", linewidth=0.7))
+            ax.add_patch(plt.Rectangle(corner, width, height, facecolor="#dceaf7", edgecolor="gray", linewidth=0.7))
     ax.text((left + right) / 2, -23, label + by_sides(x), ha="center", fontsize=9)
     return right
 
@@ -186,8 +186,8 @@ def draw_window(left: float, side: int, kernel: int, target: tuple[float, int], 
     x, y = left + side / 2, -0.1 * side
     pixel_x, pixel_y = target[0] + target[1] / 2, -0.1 * target[1]
     corner = x - kernel / 2, y - kernel / 2
-    ax.add_patch(Rectangle(corner, kernel, kernel, fill=False, edgecolor=colour, linewidth=1.5, zorder=3))
-    ax.add_patch(Rectangle((pixel_x - 0.5, pixel_y - 0.5), 1, 1, color=colour, zorder=4))
+    ax.add_patch(plt.Rectangle(corner, kernel, kernel, fill=False, edgecolor=colour, linewidth=1.5, zorder=3))
+    ax.add_patch(plt.Rectangle((pixel_x - 0.5, pixel_y - 0.5), 1, 1, color=colour, zorder=4))
     for end in (y - kernel / 2, y + kernel / 2):
         ax.plot([x + kernel / 2, pixel_x], [end, pixel_y], color=colour, linewidth=0.8)
 
@@ -207,10 +207,10 @@ def draw_padding(size: int, kernel: int, padding: int, ax: Axes | None = None) -
     for row, column in itertools.product(ends, ends):
         inside = all(0 <= place < size for place in (row, column))
         colour = "#c6dbef" if inside else "#dddddd"
-        ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white"))
+        ax.add_patch(plt.Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white"))
     last = size + padding - kernel
     for start, style in ((-padding, "-"), (last, "--")):
-        ax.add_patch(Rectangle((start, start), kernel, kernel, fill=False, edgecolor=RED, lw=2, linestyle=style))
+        ax.add_patch(plt.Rectangle((start, start), kernel, kernel, fill=False, edgecolor=RED, lw=2, linestyle=style))
     places = np.arange(-padding, last + 1) + kernel / 2
     ax.plot(*(axis.ravel() for axis in np.meshgrid(places, places)), ".", color=RED)
     margin = max(padding, kernel // 2) + 0.2
