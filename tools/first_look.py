@@ -41,7 +41,7 @@ def trained() -> tuple:
         accuracies.append(evaluate(model, test_loader, loss_fn).accuracy)
     logits, targets = predict_all(model, test_loader)
     answers = logits.argmax(1)
-    shown = torch.cat([(answers == targets).nonzero()[:9], (answers != targets).nonzero()[:3]]).flatten().sort().values
+    shown = torch.cat([(answers == targets).nonzero()[:6], (answers != targets).nonzero()[:2]]).flatten().sort().values
     test_set = test_loader.dataset
     return accuracies, (test_set.images[shown], answers[shown], targets[shown], test_set.classes)
 
@@ -59,7 +59,7 @@ def checked() -> str:
 def main() -> None:
     accuracies, pictures = trained()
     figure, (code, curve, answers) = plt.subplots(
-        1, 3, figsize=(12.5, 3.5), dpi=120, layout="constrained", width_ratios=(1.55, 0.9, 1.1)
+        1, 3, figsize=(14, 3.4), dpi=120, layout="constrained", width_ratios=(1.5, 0.8, 1.45)
     )
     code.set(title="an exercise, checked")
     code.axis("off")
