@@ -17,6 +17,7 @@ PAGES = (
     "glossary",
     "results",
     "recipes",
+    "tricks",
     "bench",
     "gpu",
     "running",

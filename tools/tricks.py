@@ -61,6 +61,7 @@ def fast(**changes: float) -> Recipe:
 NORM = "TuduiNorm"
 TRIALS = {
     "fast": Trial("配方 `fast` · the recipe `fast`"),
+    "lr": Trial("学习率 0.02 · learning rate 0.02", fast(lr=0.02)),
     "batch": Trial("批 32，学习率 0.02 · batch 32, rate 0.02", fast(lr=0.02), batch=32),
     "smoothing": Trial("标签平滑 0.1 · label smoothing 0.1", fast(label_smoothing=0.1)),
     "whitened": Trial("第一层白化 · whitening first layer", whitened=True),
@@ -68,10 +69,14 @@ TRIALS = {
     "alternating": Trial("隔一轮翻转一次 · mirrored in every other epoch", alternating=True),
     "norm": Trial("`TuduiNorm`，学习率 0.05 · `TuduiNorm`, rate 0.05", fast(lr=0.05), NORM),
     "norm-dropout": Trial("同上，没有 Dropout · the same without dropout", fast(lr=0.05), NORM, dropout=0.0),
-    "norm-decay": Trial(
-        "再加权重衰减 0.002 · and weight decay 0.002", fast(lr=0.05, weight_decay=2e-3), NORM, dropout=0.0
+    "norm-whitened": Trial(
+        "再加第一层白化 · and whitening first layer", fast(lr=0.05), NORM, dropout=0.0, whitened=True
     ),
-    "norm-rate": Trial("再加学习率 0.1 · and rate 0.1", fast(lr=0.1, weight_decay=2e-3), NORM, dropout=0.0),
+    "norm-decay": Trial(
+        "没有 Dropout，权重衰减 0.002 · no dropout, weight decay 0.002",
+        fast(lr=0.05, weight_decay=2e-3), NORM, dropout=0.0,
+    ),
+    "norm-rate": Trial("再加学习率 0.1 · and rate 0.1, too", fast(lr=0.1, weight_decay=2e-3), NORM, dropout=0.0),
     "norm-smoothing": Trial(
         "学习率和 Dropout 各 0.1，衰减 0.001，平滑 0.1 · rate and dropout 0.1, decay 0.001, smoothing 0.1",
         fast(lr=0.1, weight_decay=1e-3, label_smoothing=0.1), NORM, dropout=0.1,
