@@ -42,3 +42,8 @@ def test_the_code_to_be_mended_is_the_code_of_the_case(letter, exercise, picture
     case = open_case(letter, pictures, pictures).run(epochs=1)
     theirs = open_case("healthy", pictures, pictures, **{part.__name__: part for part in parts}).run(epochs=1)
     assert (theirs.losses, theirs.tests) == (case.losses, case.tests)
+
+
+def test_a_case_that_is_not_there_is_told(pictures):
+    with pytest.raises(ValueError, match=r"no case .now.: name one"):
+        open_case("now", pictures, pictures)

@@ -62,7 +62,12 @@ def open_case(letter: str, train: InMemory, test: InMemory, **mended: Callable) 
         train: pictures to train on.
         test: pictures to test on; a few at the end may be left out to fill all batches.
         mended: parts to put in place of the case's own, by their names in `HEALTHY`.
+
+    Raises:
+        ValueError: there is no such case.
     """
+    if letter not in {"healthy", *CASES}:
+        raise ValueError(f'there is no case {letter!r}: name one from "A" to "L", or "healthy", and give mended parts.')
     part = {**HEALTHY, **CASES.get(letter, {}), **mended}
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(0)
