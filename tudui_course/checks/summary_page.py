@@ -6,44 +6,22 @@ import html
 import io
 import json
 from pathlib import Path
+from string import Template
 
 from matplotlib.figure import Figure
 
 from tudui_course import plots
 from tudui_course.board import EVENTS, read_scalars
-from tudui_course.course import originals, write_whole
+from tudui_course.course import originals
 from tudui_course.errors import InputError, StorageError
+from tudui_course.runtime import write_whole
 
 MARK = '<meta name="generator" content="tudui_course summary">'
 CURVES = {  # tag: name, colour, the top of the axis
     "train_loss": ("训练损失 · training loss", "tab:blue", None),
     "test_accuracy": ("测试正确率 · test accuracy", "tab:orange", 1),
 }
-PAGE = """<!doctype html>
-<html lang="zh">
-<head>
-<meta charset="utf-8">
-{mark}
-<title>完整的训练套路 · The complete training routine</title>
-<style>
-body {{ font-family: sans-serif; max-width: 50em; margin: 2em auto; padding: 0 1em; color: #222; }}
-td {{ padding: 0.15em 1em 0.15em 0; vertical-align: top; }} td:last-child {{ white-space: nowrap; text-align: right; }}
-img {{ max-width: 100%; }} .small {{ color: #666; font-size: 0.9em; }}
-</style>
-</head>
-<body>
-<h1>完整的训练套路<br><small>The complete training routine</small></h1>
-<p>{date} · 做对 {done} / {total} 题 · {done} of {total} exercises solved</p>
-{curve}
-<table>
-{rows}
-</table>
-<p class="small">✓ 是自动检查通过的练习。解答就在软件包里，所以这是一份学习记录，不是证书。<br>
-✓ is an exercise that the automatic check has passed. The solutions come with the package: this is a record of learning,
-not a certificate.</p>
-</body>
-</html>
-"""
+PAGE = Path(__file__).with_suffix(".html")
 
 
 def write_summary(path: Path, marks: dict[str, list[bool]], run: Path | str | None = None) -> None:
@@ -58,21 +36,17 @@ def write_summary(path: Path, marks: dict[str, list[bool]], run: Path | str | No
 
 def page(marks: dict[str, list[bool]], run: Path | str | None) -> str:
     """The page's HTML; arguments as for `write_summary`."""
-    names = titles()
+    cells = {name[:2]: json.loads(content)["cells"][0]["source"] for name, content in originals().items()}
+    names = {number: "".join(source).splitlines()[0].lstrip("# ") for number, source in cells.items()}
     rows = [
         f"<tr><td>{html.escape(names.get(number, number))}</td><td>{''.join('✓' if mark else '○' for mark in row)}</td>"
         f"<td>{sum(row)} / {len(row)}</td></tr>"
         for number, row in marks.items()
     ]
-    every = [mark for row in marks.values() for mark in row]
-    date = datetime.date.today().isoformat()
-    return PAGE.format(mark=MARK, date=date, done=sum(every), total=len(every), curve=curve(run), rows="\n".join(rows))
-
-
-def titles() -> dict[str, str]:
-    """From each notebook's number to its title, in both languages."""
-    cells = {name[:2]: json.loads(content)["cells"][0]["source"] for name, content in originals().items()}
-    return {number: "".join(source).splitlines()[0].lstrip("# ") for number, source in cells.items()}
+    done, total = sum(map(sum, marks.values())), sum(map(len, marks.values()))
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        mark=MARK, date=datetime.date.today(), done=done, total=total, curve=curve(run), rows="\n".join(rows)
+    )
 
 
 def curve(run: Path | str | None) -> str:
